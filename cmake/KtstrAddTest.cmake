@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+# The two functions a project uses: ktstr_add_test(), and ktstr_discover_tests() for a program built otherwise.
+
+# ktstr_add_test(<target> SOURCES <file>... [LIBRARIES <target>...] [DISCOVERY_MODE POST_BUILD|PRE_TEST|NONE]
+#                [PREFIX <text>] [ARGS <arg>...] [LABELS <label>...] [PROPERTIES <property> <value>...])
+#
+# A test program of these sources, and one CTest test for each KTSTR_TEST in it. LIBRARIES are linked to it. The
+# rest is as for ktstr_discover_tests(); NONE registers nothing, for a program that is run by other means.
+#
+# Test files belong in SOURCES, not in a static library: the linker would leave them out.
+function(ktstr_add_test target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "DISCOVERY_MODE;PREFIX" "SOURCES;LIBRARIES;ARGS;LABELS;PROPERTIES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "ktstr_add_test(${target}): unknown argument '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  if(NOT arg_SOURCES)
+    message(FATAL_ERROR "ktstr_add_test(${target}): SOURCES names no file")
+  endif()
+
+  add_executable(${target} ${arg_SOURCES})
+  ktstr_detail_main_object(main_object ${arg_LIBRARIES})
+  target_link_libraries(${target} PRIVATE ktstr::main_libraries ${arg_LIBRARIES})
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:${main_object}>)
+
+  if("${arg_DISCOVERY_MODE}" STREQUAL "NONE")
+    return()
+  endif()
+  set(forward "")
+  foreach(option IN ITEMS DISCOVERY_MODE PREFIX)
+    if(DEFINED arg_${option})
+      list(APPEND forward ${option} "${arg_${option}}")
+    endif()
+  endforeach()
+  ktstr_discover_tests(${target} ${forward} ARGS ${arg_ARGS} LABELS ${arg_LABELS} PROPERTIES ${arg_PROPERTIES})
+endfunction()
+
+# The heavy translation unit is by far the dearest to compile, and it is the same for all programs that are compiled
+# alike: they share one object, whichever folder they are in.
+function(ktstr_detail_main_object out)
+  set(key "${ARGN}")
+  foreach(property IN ITEMS COMPILE_OPTIONS COMPILE_DEFINITIONS INCLUDE_DIRECTORIES)
+    get_property(value DIRECTORY PROPERTY ${property})
+    string(APPEND key "|${value}")
+  endforeach()
+  foreach(variable IN ITEMS CMAKE_CXX_FLAGS CMAKE_BUILD_TYPE CMAKE_CXX_STANDARD CMAKE_CXX_EXTENSIONS
+                            CMAKE_POSITION_INDEPENDENT_CODE CMAKE_INTERPROCEDURAL_OPTIMIZATION)
+    string(APPEND key "|${${variable}}")
+  endforeach()
+  string(MD5 key "${key}")
+  string(SUBSTRING "${key}" 0 8 key)
+  set(object "ktstr_main_${key}")
+  if(NOT TARGET ${object})
+    add_library(${object} OBJECT)
+    target_link_libraries(${object} PRIVATE ktstr::main ${ARGN})
+  endif()
+  set(${out} "${object}" PARENT_SCOPE)
+endfunction()
+
+# ktstr_discover_tests(<target> [DISCOVERY_MODE POST_BUILD|PRE_TEST] [PREFIX <text>] [ARGS <arg>...]
+#                      [LABELS <label>...] [PROPERTIES <property> <value>...])
+#
+# Asks the program for its tests (`--list --format json`, nothing else) and registers each by its name, with
+# PROCESSORS, TIMEOUT, LABELS and SKIP_RETURN_CODE from what it says.
+#   DISCOVERY_MODE  POST_BUILD (default) asks once after linking; PRE_TEST asks when ctest starts, for programs
+#                   that cannot run where they are built
+#   PREFIX          put before each name, for a project in which two programs have a test of the same name
+#   ARGS            more arguments for every run, as `--accel tcg`
+#   LABELS          more labels, beside the tests' own tags
+#   PROPERTIES      CTest properties set last, so that they win
+function(ktstr_discover_tests target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "DISCOVERY_MODE;PREFIX" "ARGS;LABELS;PROPERTIES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "ktstr_discover_tests(${target}): unknown argument '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  if(NOT DEFINED arg_DISCOVERY_MODE)
+    set(arg_DISCOVERY_MODE POST_BUILD)
+  endif()
+  if(NOT arg_DISCOVERY_MODE MATCHES "^(POST_BUILD|PRE_TEST)$")
+    message(FATAL_ERROR "ktstr_discover_tests(${target}): DISCOVERY_MODE is '${arg_DISCOVERY_MODE}', which is "
+                        "neither POST_BUILD nor PRE_TEST")
+  endif()
+
+  # Everything the discovery needs to know stands in one generated script. `cmake -P` runs it after linking, or
+  # ctest includes it.
+  get_property(multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+  set(base "${CMAKE_CURRENT_BINARY_DIR}/${target}_ktstr")
+  set(config "")
+  set(ctest_config "")
+  if(multi_config)
+    set(config "-$<CONFIG>")
+    set(ctest_config "-\${CTEST_CONFIGURATION_TYPE}")
+  endif()
+  set(ask "${base}_ask${config}.cmake")
+  set(tests "${base}_tests${config}.cmake")
+  file(
+    GENERATE
+    OUTPUT "${ask}"
+    CONTENT
+      "set(KTSTR_EXECUTABLE [==[$<TARGET_FILE:${target}>]==])
+set(KTSTR_TESTS_FILE [==[${tests}]==])
+set(KTSTR_WORKING_DIRECTORY [==[${CMAKE_CURRENT_BINARY_DIR}]==])
+set(KTSTR_PREFIX [==[${arg_PREFIX}]==])
+set(KTSTR_ARGS [==[${arg_ARGS}]==])
+set(KTSTR_LABELS [==[${arg_LABELS}]==])
+set(KTSTR_PROPERTIES [==[${arg_PROPERTIES}]==])
+include([==[${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KtstrDiscoverTests.cmake]==])
+")
+  # Other arguments must reach ctest even where nothing else makes the program link again.
+  set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${ask}"
+                                                "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KtstrDiscoverTests.cmake")
+
+  set(include_file "${base}_include.cmake")
+  if(arg_DISCOVERY_MODE STREQUAL "POST_BUILD")
+    add_custom_command(
+      TARGET ${target} POST_BUILD
+      BYPRODUCTS "${tests}"
+      COMMAND "${CMAKE_COMMAND}" -P "${ask}"
+      COMMENT "Finding the tests of ${target}"
+      VERBATIM)
+    set(refresh "")
+  else()
+    set(refresh "include(\"${base}_ask${ctest_config}.cmake\" OPTIONAL)\n")
+  endif()
+  file(
+    WRITE "${include_file}"
+    "${refresh}if(EXISTS \"${base}_tests${ctest_config}.cmake\")
+  include(\"${base}_tests${ctest_config}.cmake\")
+else()
+  add_test(${target}_NOT_BUILT ${target}_NOT_BUILT)
+endif()
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${include_file}")
+endfunction()

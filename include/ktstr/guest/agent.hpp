@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+// The guest's end of a test: says hello, proves the topology, runs the body, answers pings, reports
+// the outcome. One thread, one poll loop, in a scheduling class that the scheduler under test can't
+// starve. Runs as PID 1 in a guest, and as an ordinary process for host_only bodies, where it must
+// touch nothing but its own children.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/body.hpp>
+#include <ktstr/guest/command.hpp>
+#include <ktstr/guest/link.hpp>
+#include <ktstr/guest/probe/topology.hpp>
+#include <ktstr/guest/scheduler.hpp>
+#include <ktstr/test/registry.hpp>
+#include <ktstr/version.hpp>
+#include <ktstr/wire/calibration.hpp>
+#include <ktstr/wire/message.hpp>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace ktstr::guest {
+
+struct agent_options {
+    bool is_init = true;  ///< PID 1 of a guest; otherwise a host_only body's keeper
+};
+
+/// The best of three runs of the calibration loop, ns.
+[[nodiscard]] inline std::uint64_t calibrate() {
+    std::uint64_t best = ~std::uint64_t{0};
+    volatile std::uint64_t sink = 88172645463325252U;
+    for (int i = 0; i < 3; ++i) {
+        const auto begin = now_ns(CLOCK_MONOTONIC);
+        sink = wire::calibration_loop(sink);
+        best = std::min(best, now_ns(CLOCK_MONOTONIC) - begin);
+    }
+    return best;
+}
+
+class agent {
+public:
+    agent(link to_host, agent_options options) : link_(std::move(to_host)), options_(options) {}
+
+    /// Serves the host until it says power_off or is gone.
+    void serve() {
+        harden();
+        utsname names{};
+        ::uname(&names);
+        link_.send(wire::hello{.ktstr_version = std::string(version),
+                               .kernel_release = names.release,
+                               .boot_ns = now_ns(CLOCK_BOOTTIME),
+                               .calibration_ns = calibrate()});
+        while (!leaving_)
+            turn();
+        end_everything();
+    }
+
+private:
+    /// SIGCHLD as a descriptor; a class that outranks whatever the body does to SCHED_EXT and CFS.
+    /// Children fall back to SCHED_OTHER at fork.
+    void harden() {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        ::sigprocmask(SIG_BLOCK, &set, nullptr);
+        signals_ = unique_fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+        timer_ = unique_fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+        ::signal(SIGPIPE, SIG_IGN);
+        if (options_.is_init) {
+            const sched_param priority{.sched_priority = 90};
+            ::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority);
+        } else {
+            ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+        }
+    }
+
+    void turn() {
+        std::array<pollfd, 9> fds{};
+        std::size_t count = 0;
+        const auto watch = [&](int fd) {
+            fds[count] = {fd, POLLIN, 0};
+            return count++;
+        };
+        const auto on_link = watch(link_.fd());
+        const auto on_signal = watch(signals_.get());
+        const auto on_timer = watch(timer_.get());
+        const auto on_report = watch(body_ ? body_->report_fd() : -1);
+        const auto on_out = watch(body_ ? body_->out_fd() : -1);
+        const auto on_err = watch(body_ ? body_->err_fd() : -1);
+        const auto on_command = watch(command_ ? command_->output_fd() : -1);
+        const auto on_command_errors = watch(command_ ? command_->errors_fd() : -1);
+        const auto on_scheduler = watch(scheduler_ ? scheduler_->output_fd() : -1);
+        if (::poll(fds.data(), count, -1) < 0)
+            return;
+        const auto ready = [&](std::size_t i) { return fds[i].revents != 0; };
+        const auto send = [this](const auto& message) { link_.send(message); };
+
+        // Reports before the end of their sender, output before the outcome.
+        if (body_ && ready(on_report))
+            body_->pump_reports(send);
+        if (body_ && ready(on_out))
+            body_->pump_output(wire::stream::out, send);
+        if (body_ && ready(on_err))
+            body_->pump_output(wire::stream::err, send);
+        if (command_ && (ready(on_command) || ready(on_command_errors)))
+            command_->pump_output(send);
+        if (scheduler_ && ready(on_scheduler))
+            scheduler_->pump_output(send);
+        if (ready(on_signal))
+            reap();
+        if (ready(on_timer))
+            timer_expired();
+        if (ready(on_link)) {
+            if (!link_.receive()) {
+                leaving_ = true;
+                return;
+            }
+            while (auto f = link_.next())
+                handle(*f);
+            if (!link_.fault().empty())
+                leaving_ = true;
+        }
+    }
+
+    void handle(const wire::frame& f) {
+        switch (f.type) {
+            case wire::message_type::welcome: on_welcome(wire::decode<wire::welcome>(f.payload)); break;
+            case wire::message_type::run_test: on_run_test(wire::decode<wire::run_test>(f.payload)); break;
+            case wire::message_type::run_command:
+                on_run_command(wire::decode<wire::run_command>(f.payload));
+                break;
+            case wire::message_type::input:
+                if (auto in = wire::decode<wire::input>(f.payload); in && command_)
+                    command_->write_input(in->bytes);
+                break;
+            case wire::message_type::window_size:
+                if (auto size = wire::decode<wire::window_size>(f.payload); size && command_)
+                    command_->resize(size->rows, size->columns);
+                break;
+            case wire::message_type::ping:
+                if (auto ping = wire::decode<wire::ping>(f.payload))
+                    link_.send(wire::pong{ping->token});
+                break;
+            default: leaving_ = true; break;  // power_off, or a message that only a guest may send
+        }
+    }
+
+    void on_welcome(const std::optional<wire::welcome>& welcome) {
+        if (!welcome || welcome->version != wire::protocol_version) {
+            leaving_ = true;
+            return;
+        }
+        if (!options_.is_init)
+            return;
+        const timespec host_time{static_cast<time_t>(welcome->wall_clock_ns / 1'000'000'000U),
+                                 static_cast<long>(welcome->wall_clock_ns % 1'000'000'000U)};
+        ::clock_settime(CLOCK_REALTIME, &host_time);
+    }
+
+    void enter(wire::guest_stage at) { link_.send(wire::stage{at, now_ns(CLOCK_BOOTTIME)}); }
+
+    void finish(wire::outcome end) {
+        finished_ = true;
+        ::timerfd_settime(timer_.get(), 0, &disarmed_, nullptr);
+        enter(wire::guest_stage::collecting);
+        link_.send(end);
+        enter(wire::guest_stage::done);
+    }
+
+    void on_run_test(std::optional<wire::run_test> order) {
+        if (!order || body_ || order_) {
+            leaving_ = true;
+            return;
+        }
+        order_ = std::move(order);
+        test_ = nullptr;
+        for (const test_case* t : registered_tests())
+            if (t->name == order_->name)
+                test_ = t;
+        const auto wanted = parse_topology(order_->topology);
+        if (test_ == nullptr || !wanted) {
+            finish({.verdict = verdict::inconclusive,
+                    .reason = reason::infrastructure,
+                    .message = "the guest was asked for test '" + order_->name + "' on topology '" +
+                               order_->topology + "', which its program does not have"});
+            return;
+        }
+        if (order_->prove_topology) {
+            enter(wire::guest_stage::proving_topology);
+            const auto proof = prove(*wanted, order_->distances, read_machine("/sys"));
+            link_.send(proof);
+            if (!proof.matches) {
+                finish({.verdict = verdict::inconclusive,
+                        .reason = reason::topology_mismatch,
+                        .message = proof.difference});
+                return;
+            }
+        }
+        if (order_->scheduler.empty()) {
+            start_body();
+            return;
+        }
+        enter(wire::guest_stage::starting_scheduler);
+        auto started = scheduler_process::start(order_->scheduler, order_->scheduler_args);
+        if (!started) {
+            finish({.verdict = verdict::fail,
+                    .reason = reason::scheduler_exit,
+                    .message = started.error().message()});
+            return;
+        }
+        scheduler_.emplace(std::move(*started));
+        deadline_ns_ = now_ns(CLOCK_MONOTONIC) + order_->timeout_ms * 1'000'000U;
+        // sysfs announces no state change, so its file is read at short intervals until it says
+        // "enabled"; a scheduler that exits ends the wait at once through SIGCHLD.
+        arm_timer(2'000'000, 2'000'000);
+    }
+
+    void start_body() {
+        context_data data;
+        data.topology = *parse_topology(order_->topology);
+        data.duration = std::chrono::milliseconds(order_->duration_ms);
+        data.seed = order_->seed;
+        data.test_name = test_->name;
+        data.dilation = order_->dilation;
+        enter(wire::guest_stage::body);
+        auto started = body_process::start(*test_, data);
+        if (!started) {
+            finish({.verdict = verdict::inconclusive,
+                    .reason = reason::infrastructure,
+                    .message = started.error().message()});
+            return;
+        }
+        body_.emplace(std::move(*started));
+        arm_timer(order_->timeout_ms * 1'000'000U, 0);
+    }
+
+    void arm_timer(std::uint64_t first_ns, std::uint64_t interval_ns) {
+        const auto spec = [](std::uint64_t ns) {
+            return timespec{static_cast<time_t>(ns / 1'000'000'000U), static_cast<long>(ns % 1'000'000'000U)};
+        };
+        const itimerspec t{spec(interval_ns), spec(first_ns)};
+        ::timerfd_settime(timer_.get(), 0, &t, nullptr);
+    }
+
+    void timer_expired() {
+        std::uint64_t times = 0;
+        if (::read(timer_.get(), &times, sizeof times) < 0)
+            return;
+        if (body_) {
+            // What the body started ends in body_ended(), once the body itself is known to be dead.
+            timed_out_ = true;
+            ::kill(body_->pid(), SIGKILL);
+            return;
+        }
+        if (!scheduler_ || finished_)
+            return;
+        if (scheduler_->attached()) {
+            start_body();
+        } else if (now_ns(CLOCK_MONOTONIC) > deadline_ns_) {
+            finish({.verdict = verdict::fail,
+                    .reason = reason::scheduler_exit,
+                    .message = "the scheduler " + order_->scheduler + " did not attach in " +
+                               std::to_string(order_->timeout_ms) +
+                               " ms (/sys/kernel/sched_ext/state is not 'enabled')"});
+            scheduler_.reset();
+        }
+    }
+
+    void reap() {
+        signalfd_siginfo info{};
+        while (::read(signals_.get(), &info, sizeof info) > 0) {
+        }
+        int status = 0;
+        pid_t pid = 0;
+        while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
+            if (body_ && pid == body_->pid())
+                body_ended(status);
+            else if (command_ && pid == command_->pid())
+                command_ended(status);
+            else if (scheduler_ && pid == scheduler_->pid())
+                scheduler_ended(status);
+        }
+    }
+
+    void body_ended(int status) {
+        const auto send = [this](const auto& message) { link_.send(message); };
+        body_->pump_reports(send);
+        auto end = body_->finish(status);
+        if (timed_out_) {
+            end.verdict = verdict::fail;
+            end.reason = reason::timeout;
+            end.message = "the body did not return in " + std::to_string(order_->timeout_ms) + " ms";
+        }
+        if (scheduler_died_) {
+            end.verdict = verdict::fail;
+            end.reason = reason::scheduler_exit;
+            end.message = scheduler_end_;
+        }
+        body_->pump_output(wire::stream::out, send);
+        body_->pump_output(wire::stream::err, send);
+        end.output_dropped = body_->output_dropped();
+        body_.reset();
+        finish(std::move(end));
+        // What the body left running is part of the test and ends with it.
+        kill_children();
+    }
+
+    void command_ended(int status) {
+        command_->pump_output([this](const auto& message) { link_.send(message); });
+        command_.reset();
+        link_.send(wire::exited{status});
+    }
+
+    void scheduler_ended(int status) {
+        scheduler_->pump_output([this](const auto& message) { link_.send(message); });
+        scheduler_end_ = "the scheduler under test " + describe_end(status);
+        scheduler_.reset();
+        if (finished_ || timed_out_)
+            return;
+        scheduler_died_ = true;
+        if (body_) {
+            ::kill(body_->pid(), SIGKILL);
+            return;
+        }
+        finish({.verdict = verdict::fail, .reason = reason::scheduler_exit, .message = scheduler_end_});
+    }
+
+    /// Ends every process of the test. PID 1 owns all there are; the keeper of a host_only body owns
+    /// what it started, and as a subreaper inherits whatever that leaves behind, generation by
+    /// generation, until the list is empty.
+    void kill_children() {
+        if (options_.is_init) {
+            ::kill(-1, SIGKILL);
+            return;
+        }
+        const auto path = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
+        for (int generation = 0; generation < 64; ++generation) {
+            const auto children = read_kernel_file(path);
+            std::string_view rest = children ? std::string_view(*children) : std::string_view{};
+            bool any = false;
+            while (const auto pid = detail::take_number(rest)) {
+                any = true;
+                ::kill(static_cast<pid_t>(*pid), SIGKILL);
+                ::waitpid(static_cast<pid_t>(*pid), nullptr, 0);
+            }
+            if (!any)
+                return;
+        }
+    }
+
+    void end_everything() {
+        kill_children();
+        body_.reset();
+        command_.reset();
+        scheduler_.reset();
+    }
+
+    static constexpr itimerspec disarmed_{};
+
+    link link_;
+    agent_options options_;
+    unique_fd signals_;
+    unique_fd timer_;
+    std::optional<wire::run_test> order_;
+    const test_case* test_ = nullptr;
+    std::optional<body_process> body_;
+    std::optional<command_process> command_;
+    std::optional<scheduler_process> scheduler_;
+    std::string scheduler_end_;
+    std::uint64_t deadline_ns_ = 0;
+    bool timed_out_ = false;
+    bool scheduler_died_ = false;
+    bool finished_ = false;
+    bool leaving_ = false;
+
+    void on_run_command(std::optional<wire::run_command> order) {
+        if (!order || command_ || body_) {
+            leaving_ = true;
+            return;
+        }
+        auto started = command_process::start(*order);
+        if (!started) {
+            link_.send(wire::log{started.error().message()});
+            link_.send(wire::exited{127 << 8});
+            return;
+        }
+        command_.emplace(std::move(*started));
+    }
+};
+
+}  // namespace ktstr::guest

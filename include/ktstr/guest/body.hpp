@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+// A test's body in a process of its own, so that whatever it does is a verdict and not the end of
+// the harness: the child's side (run the function, report checks) and the parent's (watch it, turn
+// its end into an outcome). Checks travel as datagrams, so that threads and forked children may
+// report too; their number lives in shared memory and survives a crash. Guest side, also used for
+// host_only bodies.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/check/check.hpp>
+#include <ktstr/check/verdict.hpp>
+#include <ktstr/guest/probe/steal.hpp>
+#include <ktstr/guest/scenario/execute.hpp>
+#include <ktstr/test/context.hpp>
+#include <ktstr/test/registry.hpp>
+#include <ktstr/wire/message.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <typeinfo>
+#include <utility>
+
+#include <cxxabi.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace ktstr::guest {
+
+/// What the body's processes count together.
+struct body_counters {
+    std::atomic<std::uint64_t> checks{0};
+    std::atomic<std::uint64_t> failed{0};
+};
+
+[[nodiscard]] inline std::uint64_t now_ns(clockid_t clock) {
+    timespec t{};
+    ::clock_gettime(clock, &t);
+    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+namespace detail {
+
+/// What the body's process knows of its report; set once before the body runs.
+struct body_report {
+    int fd = -1;
+    body_counters* counters = nullptr;
+};
+
+inline body_report& current_report() {
+    static body_report report;
+    return report;
+}
+
+/// One message as one datagram: u16 type, then the payload.
+template <class Message>
+void send_report(const Message& message) {
+    std::string bytes;
+    wire::detail::put_le(bytes, static_cast<std::uint16_t>(Message::type));
+    bytes += wire::encode(message);
+    // Blocking: a body that fails a million checks waits for the agent, it does not lose them.
+    while (::send(current_report().fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0 && errno == EINTR) {
+    }
+}
+
+inline std::string bounded(std::string_view text, std::size_t limit) {
+    return text.size() <= limit ? std::string(text) : std::string(text.substr(0, limit)) + "...";
+}
+
+inline std::string demangled(const std::type_info& type) {
+    int status = 0;
+    const std::unique_ptr<char, void (*)(void*)> name(
+        abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), std::free);
+    return status == 0 && name ? name.get() : type.name();
+}
+
+/// How a body says that it has ended early.
+struct body_failed {};
+struct body_skipped {
+    std::string why;
+};
+
+/// Runs the body and says how it ended.
+inline wire::outcome call_body(const test_case& test, context& ctx) {
+    wire::outcome end{.verdict = verdict::pass, .reason = reason::none};
+    const auto thrown = [&end](std::string what) {
+        end.verdict = verdict::fail;
+        end.reason = reason::exception;
+        end.message = std::move(what);
+    };
+    try {
+        test.body(ctx);
+    } catch (const body_failed&) {
+        // The failed check is counted; the parent says so.
+    } catch (const body_skipped& skip) {
+        end.verdict = verdict::skip;
+        end.reason = reason::skipped;
+        end.message = skip.why;
+    } catch (const scenario_error& e) {
+        thrown(std::string("scenario: ") + e.what());
+        if (e.why() == scenario_error::cause::infrastructure) {
+            end.verdict = verdict::inconclusive;
+            end.reason = reason::infrastructure;
+        }
+    } catch (const std::exception& e) {
+        thrown(demangled(typeid(e)) + ": " + bounded(e.what(), 2000));
+    } catch (...) {
+        const std::type_info* type = abi::__cxa_current_exception_type();
+        thrown("an exception of type " + (type != nullptr ? demangled(*type) : std::string("unknown")));
+    }
+    return end;
+}
+
+}  // namespace detail
+
+/// The child's whole life. Never returns.
+[[noreturn]] inline void run_body_child(const test_case& test, const context_data& data, int report_fd,
+                                        body_counters& counters) {
+    detail::current_report() = {report_fd, &counters};
+    worker_sink() = [](const wire::worker& w) { detail::send_report(w); };
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+    context ctx(data);
+    const auto begin = now_ns(CLOCK_MONOTONIC);
+    auto end = detail::call_body(test, ctx);
+    end.body_ns = now_ns(CLOCK_MONOTONIC) - begin;
+    std::fflush(nullptr);
+    detail::send_report(end);
+    // No destructors of globals: they belong to the parent's image of this process.
+    ::_exit(0);
+}
+
+/// The parent's hold on a running body.
+class body_process {
+public:
+    /// Forks the body. `is_init`: the parent is PID 1 of a guest.
+    [[nodiscard]] static result<body_process> start(const test_case& test, const context_data& data) {
+        body_process body;
+        void* page = ::mmap(nullptr, sizeof(body_counters), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED)
+            return system_error("map memory for", "the body's counters");
+        body.counters_ = new (page) body_counters;
+        int out[2], err[2], report[2];
+        if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0 ||
+            ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) != 0)
+            return system_error("make pipes for", "the body");
+        body.out_ = unique_fd(out[0]);
+        body.err_ = unique_fd(err[0]);
+        body.report_ = unique_fd(report[0]);
+        unique_fd out_write(out[1]), err_write(err[1]), report_write(report[1]);
+        body.steal_before_ = read_steal_ticks();
+        body.oom_kills_before_ = read_oom_kills();
+        const pid_t parent = ::getpid();
+        body.started_ns_ = now_ns(CLOCK_MONOTONIC);
+        body.pid_ = ::fork();
+        if (body.pid_ < 0)
+            return system_error("fork", "the body");
+        if (body.pid_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (::getppid() != parent)
+                ::_exit(127);
+            ::setsid();
+            sigset_t none;
+            sigemptyset(&none);
+            ::sigprocmask(SIG_SETMASK, &none, nullptr);
+            unique_fd null_fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+            ::dup2(null_fd.get(), 0);
+            ::dup2(out_write.get(), 1);
+            ::dup2(err_write.get(), 2);
+            run_body_child(test, data, report_write.get(), *body.counters_);
+        }
+        for (int fd : {body.out_.get(), body.err_.get(), body.report_.get()})
+            ::fcntl(fd, F_SETFL, O_NONBLOCK);
+        return body;
+    }
+
+    body_process(body_process&& other) noexcept
+        : pid_(std::exchange(other.pid_, -1)),
+          out_(std::move(other.out_)),
+          err_(std::move(other.err_)),
+          report_(std::move(other.report_)),
+          counters_(std::exchange(other.counters_, nullptr)),
+          outcome_(std::move(other.outcome_)),
+          steal_before_(other.steal_before_),
+          oom_kills_before_(other.oom_kills_before_),
+          started_ns_(other.started_ns_),
+          failed_sent_(other.failed_sent_),
+          output_sent_(other.output_sent_),
+          output_dropped_(other.output_dropped_) {}
+    body_process& operator=(body_process&&) = delete;
+    ~body_process() {
+        if (counters_ != nullptr)
+            ::munmap(counters_, sizeof(body_counters));
+    }
+
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+    [[nodiscard]] int out_fd() const noexcept { return out_.get(); }
+    [[nodiscard]] int err_fd() const noexcept { return err_.get(); }
+    [[nodiscard]] int report_fd() const noexcept { return report_.get(); }
+
+    [[nodiscard]] std::uint64_t output_dropped() const noexcept { return output_dropped_; }
+
+    /// Reads what the body wrote and passes it on, within the limit. `send` takes a wire message.
+    /// At most as much as a pipe holds, so that a body that never stops writing can't keep the
+    /// agent from its other descriptors.
+    template <class Send>
+    void pump_output(wire::stream stream, const Send& send) {
+        unique_fd& fd = stream == wire::stream::out ? out_ : err_;
+        char chunk[wire::output_chunk];
+        for (int reads = 0; fd && reads < 32; ++reads) {
+            const auto n = ::read(fd.get(), chunk, sizeof chunk);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0)
+                return;
+            if (n == 0) {
+                fd.reset();
+                return;
+            }
+            const auto size = static_cast<std::uint64_t>(n);
+            const auto room = wire::max_output_per_test - output_sent_;
+            const auto kept = size < room ? size : room;
+            if (kept > 0)
+                send(wire::output{stream, std::string(chunk, static_cast<std::size_t>(kept))});
+            output_sent_ += kept;
+            output_dropped_ += size - kept;
+        }
+    }
+
+    /// Reads the body's reports and passes checks and workers on.
+    template <class Send>
+    void pump_reports(const Send& send) {
+        char datagram[wire::max_payload];
+        for (int reads = 0; report_ && reads < 4096; ++reads) {
+            const auto n = ::recv(report_.get(), datagram, sizeof datagram, 0);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0)
+                return;
+            if (n == 0) {
+                report_.reset();
+                return;
+            }
+            if (n < 2)
+                continue;
+            const auto type = static_cast<wire::message_type>(wire::detail::get_le<std::uint16_t>(datagram));
+            const std::string_view payload(datagram + 2, static_cast<std::size_t>(n) - 2);
+            if (type == wire::message_type::check && failed_sent_ < wire::max_failed_checks_sent) {
+                if (auto check = wire::decode<wire::check>(payload)) {
+                    ++failed_sent_;
+                    send(*check);
+                }
+            } else if (type == wire::message_type::worker) {
+                if (auto worker = wire::decode<wire::worker>(payload))
+                    send(*worker);
+            } else if (type == wire::message_type::outcome) {
+                outcome_ = wire::decode<wire::outcome>(payload);
+            }
+        }
+    }
+
+    /// The outcome once the body's process has ended with `wait_status`. Call after the last pump.
+    [[nodiscard]] wire::outcome finish(int wait_status) const {
+        wire::outcome end;
+        const auto failed = [&end](reason why, std::string text) {
+            end.verdict = verdict::fail;
+            end.reason = why;
+            end.message = std::move(text);
+        };
+        if (outcome_) {
+            end = *outcome_;
+        } else if (WIFSIGNALED(wait_status)) {
+            const int signal = WTERMSIG(wait_status);
+            const char* name = ::sigabbrev_np(signal);
+            const auto oom = read_oom_kills();
+            if (signal == SIGKILL && oom && oom_kills_before_ && *oom > *oom_kills_before_)
+                failed(reason::oom, "the body was killed because the guest ran out of memory");
+            else
+                failed(reason::signal, std::string("the body was killed by SIG") +
+                                           (name != nullptr ? name : std::to_string(signal).c_str()));
+        } else {
+            failed(reason::exit, "the body's process ended by itself with status " +
+                                     std::to_string(WEXITSTATUS(wait_status)) +
+                                     " instead of returning");
+        }
+        end.checks = counters_->checks.load();
+        end.failed_checks = counters_->failed.load();
+        if (end.failed_checks > 0 && (end.verdict == verdict::pass || end.verdict == verdict::skip))
+            failed(reason::check, {});
+        end.output_dropped = output_dropped_;
+        if (end.body_ns == 0)
+            end.body_ns = now_ns(CLOCK_MONOTONIC) - started_ns_;
+        if (const auto after = read_steal_ticks(); after && steal_before_ && *after >= *steal_before_)
+            end.steal_ticks = *after - *steal_before_;
+        return end;
+    }
+
+private:
+    body_process() = default;
+
+    pid_t pid_ = -1;
+    unique_fd out_, err_, report_;
+    body_counters* counters_ = nullptr;
+    std::optional<wire::outcome> outcome_;
+    std::optional<std::uint64_t> steal_before_;
+    std::optional<std::uint64_t> oom_kills_before_;
+    std::uint64_t started_ns_ = 0;
+    std::uint64_t failed_sent_ = 0;
+    std::uint64_t output_sent_ = 0;
+    std::uint64_t output_dropped_ = 0;
+};
+
+}  // namespace ktstr::guest
+
+// What check/ declares for the light side. Not inline on purpose: main.hpp is included once.
+namespace ktstr::detail {
+
+void report_check(const check_record& record) {
+    auto& report = guest::detail::current_report();
+    if (report.counters == nullptr) {
+        std::fprintf(stderr, "ktstr: a check outside a test's body: %.*s\n",
+                     static_cast<int>(record.expression.size()), record.expression.data());
+        return;
+    }
+    report.counters->checks.fetch_add(1, std::memory_order_relaxed);
+    if (record.passed)
+        return;
+    report.counters->failed.fetch_add(1, std::memory_order_relaxed);
+    guest::detail::send_report(
+        wire::check{.kind = guest::detail::bounded(record.kind, 16),
+                    .file = guest::detail::bounded(record.file, 512),
+                    .line = static_cast<std::uint32_t>(record.line),
+                    .expression = guest::detail::bounded(record.expression, 1024),
+                    .expansion = guest::detail::bounded(record.expansion, 4096)});
+}
+
+void end_body_failed() {
+    throw guest::detail::body_failed{};
+}
+
+void end_body_skipped(std::string_view why, std::string_view, int) {
+    throw guest::detail::body_skipped{std::string(why)};
+}
+
+}  // namespace ktstr::detail

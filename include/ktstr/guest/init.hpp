@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// The test program as PID 1: makes a bare kernel habitable, opens the link and serves it. Nothing
+// escapes: whatever goes wrong is said on the console, which the host reads, and the machine powers
+// off. Guest side.
+#pragma once
+
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/agent.hpp>
+#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/guest/link.hpp>
+#include <ktstr/guest/modules.hpp>
+#include <ktstr/guest/mounts.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+namespace ktstr::guest {
+
+/// Every line of the harness itself on the console starts with this; the host looks for it.
+inline constexpr const char* console_prefix = "ktstr-guest: ";
+
+inline void say(const std::string& text) {
+    std::fprintf(stderr, "%s%s\n", console_prefix, text.c_str());
+}
+
+[[noreturn]] inline void power_off() {
+    ::sync();
+    ::reboot(RB_POWER_OFF);
+    for (;;)
+        ::pause();
+}
+
+/// True when this process is the first of a machine that ktstr built.
+[[nodiscard]] inline bool is_guest_init() {
+    return ::getpid() == 1 && ::access(module_list_path, F_OK) == 0;
+}
+
+/// PID 1's whole life.
+[[noreturn]] inline void run_as_init() {
+    try {
+        const auto failures = mount_all();
+        unique_fd console(::open("/dev/console", O_RDWR | O_NOCTTY));
+        if (console)
+            for (int fd : {0, 1, 2})
+                ::dup2(console.get(), fd);
+        if (console.get() <= 2)
+            (void)console.release();
+        if (!failures.empty())
+            say(failures);
+        if (const auto refused = load_modules(); !refused.empty())
+            say(refused);
+        ::setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+        ::setenv("HOME", "/root", 1);
+        ::chdir("/tmp");
+        const auto command_line = read_kernel_file("/proc/cmdline");
+        auto opened = command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
+        if (opened)
+            agent(link(std::move(*opened)), {.is_init = true}).serve();
+        else
+            say(opened.error().message());
+    } catch (const std::exception& e) {
+        say(std::string("the harness failed: ") + e.what());
+    } catch (...) {
+        say("the harness failed with an unknown exception");
+    }
+    power_off();
+}
+
+}  // namespace ktstr::guest

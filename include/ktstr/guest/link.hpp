@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// The guest's end of the link: finds the transport named on the kernel command line, opens it, and
+// sends and receives frames. Runs in PID 1.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/command_line.hpp>
+#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/wire/message.hpp>
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+namespace ktstr::guest {
+
+/// The context id of the machine below: in a guest, the host.
+inline constexpr unsigned host_cid = 2;
+
+/// Connects to the host's vsock port.
+[[nodiscard]] inline result<unique_fd> open_vsock(unsigned port) {
+    unique_fd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd)
+        return system_error("open a vsock", "in the guest");
+    sockaddr_vm address{};
+    address.svm_family = AF_VSOCK;
+    address.svm_cid = host_cid;
+    address.svm_port = port;
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return system_error("connect to the host's vsock port", std::to_string(port));
+    return fd;
+}
+
+/// Opens the virtio-serial port by its name: the kernel numbers ports in the order it finds them.
+[[nodiscard]] inline result<unique_fd> open_serial_port() {
+    const std::string root = "/sys/class/virtio-ports";
+    DIR* directory = ::opendir(root.c_str());
+    if (directory == nullptr)
+        return system_error("list", root, "the guest kernel has no virtio console driver");
+    std::string device;
+    while (const dirent* entry = ::readdir(directory)) {
+        const std::string name = entry->d_name;
+        if (name[0] == '.')
+            continue;
+        const auto label = read_kernel_file(root + '/' + name + "/name");
+        if (label && label->starts_with(wire::serial_port_name))
+            device = "/dev/" + name;
+    }
+    ::closedir(directory);
+    if (device.empty())
+        return plain_error("find", std::string(wire::serial_port_name), "no virtio port has that name");
+    unique_fd fd(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+    if (!fd)
+        return system_error("open", device);
+    return fd;
+}
+
+/// Opens what `ktstr.link=` names: `vsock:PORT` or `serial`.
+[[nodiscard]] inline result<unique_fd> open_link(const std::string& command_line) {
+    const auto kind = command_line_value(command_line, "ktstr.link");
+    if (!kind)
+        return plain_error("find", "ktstr.link=", "it is not on the kernel command line");
+    if (*kind == "serial")
+        return open_serial_port();
+    if (kind->starts_with("vsock:"))
+        return open_vsock(static_cast<unsigned>(std::strtoul(kind->c_str() + 6, nullptr, 10)));
+    return plain_error("open the link", *kind, "it is neither vsock:PORT nor serial");
+}
+
+/// Writes all bytes; false when the other side is gone.
+[[nodiscard]] inline bool write_all(int fd, std::string_view bytes) {
+    while (!bytes.empty()) {
+        const auto n = ::write(fd, bytes.data(), bytes.size());
+        if (n < 0 && errno == EAGAIN) {
+            pollfd p{fd, POLLOUT, 0};
+            ::poll(&p, 1, -1);
+            continue;
+        }
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+}
+
+/// Frames over one descriptor.
+class link {
+public:
+    link() = default;
+    explicit link(unique_fd fd) : fd_(std::move(fd)) {}
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] bool open() const noexcept { return static_cast<bool>(fd_); }
+
+    template <class Message>
+    bool send(const Message& message) {
+        return write_all(fd_.get(), encode_(message));
+    }
+
+    /// Takes what is there. False when the other side closed or broke the stream.
+    [[nodiscard]] bool receive() {
+        char chunk[16384];
+        const auto n = ::read(fd_.get(), chunk, sizeof chunk);
+        if (n < 0)
+            return errno == EINTR || errno == EAGAIN;
+        if (n == 0)
+            return false;
+        decoder_.feed({chunk, static_cast<std::size_t>(n)});
+        return true;
+    }
+
+    [[nodiscard]] std::optional<wire::frame> next() { return decoder_.next(); }
+    [[nodiscard]] const std::string& fault() const { return decoder_.fault(); }
+
+private:
+    unique_fd fd_;
+    wire::encoder encode_;
+    wire::decoder decoder_;
+};
+
+}  // namespace ktstr::guest

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// The command that runs one test again the way it ran: everything that decides how it comes out,
+// whether it was an argument, a variable or a random choice.
+// Host side.
+#pragma once
+
+#include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/report/text.hpp>
+#include <ktstr/topology/topology.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace ktstr::host {
+
+[[nodiscard]] inline std::string replay_command(const options& o, std::string_view test) {
+    std::string line = shell_word(o.program);
+    const auto add = [&](std::string_view name, std::string_view value) {
+        line += ' ';
+        line += name;
+        if (!value.empty())
+            line += ' ' + shell_word(value);
+    };
+    add("--filter", test);
+    add("--seed", std::to_string(o.seed));
+    if (o.accel != accel_wish::automatic)
+        add("--accel", to_text(o.accel));
+    if (o.kernel)
+        add("--kernel", *o.kernel);
+    if (o.topology)
+        add("--topology", to_text(*o.topology).view());
+    if (o.no_clone)
+        add("--no-clone", "");
+    return line;
+}
+
+}  // namespace ktstr::host

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+// Builds the guest's initramfs: the test program as /init, everything it needs to run, modules in
+// loading order. Packed once per set of inputs; a second call compares file times only. Host side.
+//
+// The file is two cpio archives, one behind the other: libraries and modules (cached on their own,
+// so that a rebuilt test does not pack them again), then the programs and files that change.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/initramfs/cpio_writer.hpp>
+#include <ktstr/host/initramfs/elf_closure.hpp>
+#include <ktstr/host/initramfs/guest_tree.hpp>
+#include <ktstr/host/kernel/modules.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+namespace ktstr::host {
+
+/// A file for the guest: from the host, or with its content given here.
+struct guest_file {
+    std::string guest_path;
+    std::filesystem::path host_path = {};  ///< empty: `content` counts
+    std::string content = {};
+    mode_t mode = 0644;
+};
+
+/// A program for the guest; its libraries come along.
+struct guest_program {
+    std::filesystem::path host_path;
+    std::string guest_path = {};  ///< empty: the same as on the host
+};
+
+struct initramfs_input {
+    std::filesystem::path init_elf;
+    std::vector<guest_program> programs;
+    std::vector<guest_file> files;
+    std::vector<module_file> modules;  ///< in loading order, see modules_for()
+    std::uint64_t cache_limit = std::uint64_t{2} << 30;
+};
+
+struct initramfs {
+    std::filesystem::path path;         ///< the file for QEMU's -initrd
+    std::uint64_t size = 0;             ///< in bytes; also what it takes of the guest's memory
+    std::string id;                     ///< hash of the content
+    std::vector<std::string> modules;   ///< guest paths in loading order
+    std::shared_ptr<unique_fd> in_use;  ///< keeps the file from being deleted
+};
+
+/// In the guest: the list of modules to load, one path per line, dependencies first.
+inline constexpr std::string_view guest_module_list = "/ktstr/modules.list";
+
+namespace detail {
+
+inline constexpr std::string_view initramfs_kind = "initramfs";
+
+inline std::string guest_module_path(const module_file& module) {
+    return "/ktstr/modules/" + module.name + ".ko";
+}
+
+inline result<void> add_identity(content_hash& hash, const std::filesystem::path& path) {
+    const auto identity = identity_of(path);
+    if (!identity)
+        return identity.error();
+    hash.add(std::string_view{path.native()});
+    identity->add_to(hash);
+    return {};
+}
+
+/// Names a set of inputs by paths, times and sizes: no content is read.
+inline result<std::string> key_of(const initramfs_input& input) {
+    content_hash hash;
+    hash.add(std::string_view{"ktstr initramfs 1"});
+    if (auto added = add_identity(hash, input.init_elf); !added)
+        return added.error();
+    for (const guest_program& program : input.programs) {
+        hash.add(std::string_view{program.guest_path});
+        if (auto added = add_identity(hash, program.host_path); !added)
+            return added.error();
+    }
+    for (const guest_file& file : input.files) {
+        hash.add(std::string_view{file.guest_path}).add(file.mode);
+        if (file.host_path.empty())
+            hash.add(std::string_view{file.content});
+        else if (auto added = add_identity(hash, file.host_path); !added)
+            return added.error();
+    }
+    for (const module_file& module : input.modules)
+        if (auto added = add_identity(hash, module.path); !added)
+            return added.error();
+    const char* const search = std::getenv("LD_LIBRARY_PATH");
+    hash.add(std::string_view{search != nullptr ? search : ""});
+    return hash.hex();
+}
+
+inline result<void> plant_base(guest_tree& tree, const initramfs_input& input) {
+    using enum tree_layer;
+    for (const char* directory : {"/lib", "/lib32", "/lib64", "/bin", "/sbin"}) {
+        std::error_code failed;
+        if (std::filesystem::is_symlink(directory, failed))
+            tree.mirror_path(std::filesystem::path(directory) / "any", base);  // and its target
+    }
+    for (const char* directory : {"/dev", "/proc", "/sys", "/tmp", "/run", "/root", "/ktstr"})
+        if (auto added = tree.add_directory(directory, 0755, base); !added)
+            return added;
+    // The kernel opens /dev/console for PID 1 before anything can be mounted.
+    if (auto added = tree.add_device("/dev/console", S_IFCHR | 0600, makedev(5, 1), base); !added)
+        return added;
+    if (auto added = tree.add_device("/dev/null", S_IFCHR | 0666, makedev(1, 3), base); !added)
+        return added;
+
+    std::vector<std::filesystem::path> programs{input.init_elf};
+    for (const guest_program& program : input.programs)
+        programs.push_back(program.host_path);
+    const auto closure = find_libraries(programs);
+    if (!closure)
+        return closure.error();
+    for (const std::filesystem::path& interpreter : closure->interpreters)
+        if (auto added =
+                tree.add_file(tree.mirror_path(interpreter, base), interpreter, 0755, base);
+            !added)
+            return added;
+    for (const needed_library& library : closure->libraries) {
+        const std::string place = tree.mirror_path(library.path, base);
+        if (auto added = tree.add_file(place, library.path, 0755, base); !added)
+            return added;
+        // The guest has neither our LD_LIBRARY_PATH nor an ld.so.cache, and $ORIGIN of /init is /.
+        if (!library.in_default_directory)
+            tree.add_symlink(
+                tree.mirror_path(library.default_directory / library.path.filename(), base), place,
+                base);
+    }
+    std::string list;
+    for (const module_file& module : input.modules) {
+        if (auto added = tree.add_file(guest_module_path(module), module.path, 0644, base, true);
+            !added)
+            return added;
+        list += guest_module_path(module) + '\n';
+    }
+    return tree.add_text(std::string(guest_module_list), list, 0644, base);
+}
+
+inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
+    using enum tree_layer;
+    if (auto added = tree.add_file("/init", input.init_elf, 0755, top); !added)
+        return added;
+    for (const guest_program& program : input.programs) {
+        std::error_code failed;
+        const std::string place =
+            program.guest_path.empty()
+                ? tree.mirror_path(std::filesystem::absolute(program.host_path, failed), top)
+                : program.guest_path;
+        if (auto added = tree.add_file(place, program.host_path, 0755, top); !added)
+            return added;
+    }
+    for (const guest_file& file : input.files)
+        if (auto added = file.host_path.empty()
+                             ? tree.add_text(file.guest_path, file.content, file.mode, top)
+                             : tree.add_file(file.guest_path, file.host_path, file.mode, top);
+            !added)
+            return added;
+    return {};
+}
+
+/// The identities of what was packed although no caller named it: the libraries.
+inline std::string library_record(const guest_tree& tree) {
+    std::string text;
+    for (const auto& [path, node] : tree.nodes())
+        if (node.layer == tree_layer::base && !node.source.empty()) {
+            content_hash hash;
+            node.identity.add_to(hash);
+            text += hash.hex() + ' ' + node.source.string() + '\n';
+        }
+    return text;
+}
+
+inline bool libraries_unchanged(const cache_entry& entry) {
+    const auto record = read_text(entry.path / "libraries");
+    if (!record)
+        return false;
+    for (const std::string& line : split(*record, '\n')) {
+        if (line.size() < 34)
+            return false;
+        const auto identity = identity_of(std::filesystem::path(line.substr(33)));
+        if (!identity)
+            return false;
+        content_hash hash;
+        identity->add_to(hash);
+        if (hash.hex() != line.substr(0, 32))
+            return false;
+    }
+    return true;
+}
+
+inline result<void> pack_layer(const guest_tree& tree, tree_layer layer, const unique_fd& out,
+                               const std::filesystem::path& name) {
+    if (!out)
+        return cache_error("create", name);
+    return tree.pack(layer, out.get(), name.string());
+}
+
+inline unique_fd create_file(const std::filesystem::path& path) {
+    return unique_fd{::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
+}
+
+inline result<void> make_initramfs(const cache& in, const initramfs_input& input,
+                                   const progress_callback& progress,
+                                   const std::filesystem::path& directory) {
+    guest_tree tree;
+    if (auto planted = plant_base(tree, input); !planted)
+        return planted;
+    if (auto planted = plant_top(tree, input); !planted)
+        return planted;
+    cache::make_options options;
+    options.what = "the guest's libraries and modules";
+    options.progress = progress;
+    options.durable = false;
+    const auto base =
+        in.obtain(initramfs_kind, "base-" + tree.id(tree_layer::base), options,
+                  [&](const std::filesystem::path& into) {
+                      return pack_layer(tree, tree_layer::base, create_file(into / "base.cpio"),
+                                        into / "base.cpio");
+                  });
+    if (!base)
+        return base.error();
+    const unique_fd from{::open((base->path / "base.cpio").c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!from)
+        return system_error("open", base->path / "base.cpio");
+    struct ::stat facts {};
+    ::fstat(from.get(), &facts);
+    const unique_fd out = create_file(directory / "initrd");
+    if (!out)
+        return cache_error("create", directory / "initrd");
+    if (auto copied = copy_bytes(from.get(), out.get(), static_cast<std::uint64_t>(facts.st_size),
+                                 (directory / "initrd").string());
+        !copied)
+        return copied;
+    if (auto packed = tree.pack(tree_layer::top, out.get(), (directory / "initrd").string());
+        !packed)
+        return packed;
+    return write_text(directory / "libraries", library_record(tree));
+}
+
+}  // namespace detail
+
+/// The initramfs for these inputs, from the cache where possible.
+inline result<initramfs> build_initramfs(const initramfs_input& input,
+                                         const progress_callback& progress = {}) {
+    const auto in = cache::open();
+    if (!in)
+        return in.error();
+    const auto key = detail::key_of(input);
+    if (!key)
+        return key.error();
+    cache::make_options options;
+    options.what = "the initramfs of " + input.init_elf.string();
+    options.progress = progress;
+    options.durable = false;  // a lost one is noticed by its manifest, and made again
+    bool made = false;
+    const auto entry = in->obtain_if(
+        detail::initramfs_kind, *key, options,
+        [&](const std::filesystem::path& directory) {
+            made = true;
+            return detail::make_initramfs(*in, input, progress, directory);
+        },
+        [](const cache_entry& there) { return detail::libraries_unchanged(there); });
+    if (!entry)
+        return entry.error();
+    if (made)
+        in->evict(detail::initramfs_kind, input.cache_limit);
+    initramfs ready;
+    ready.path = entry->path / "initrd";
+    for (const manifest_file& file : entry->content.files)
+        if (file.path == "initrd") {
+            ready.size = file.size;
+            ready.id = file.hash;
+        }
+    for (const module_file& module : input.modules)
+        ready.modules.push_back(detail::guest_module_path(module));
+    ready.in_use = entry->in_use;
+    return ready;
+}
+
+}  // namespace ktstr::host

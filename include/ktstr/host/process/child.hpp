@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// A long-lived child (QEMU, the user-space vsock device) that can't outlive the runner: the kernel
+// kills it when the thread that started it dies, however that happens. Tools that run to their
+// end and are waited for belong in run_tool.hpp. Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+
+#include <csignal>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace ktstr::host {
+
+struct child_request {
+    std::filesystem::path program;
+    std::vector<std::string> arguments;    ///< without argv[0]
+    std::vector<int> inherited;            ///< descriptors the child keeps, under the same numbers
+    int standard_input = -1;               ///< -1: /dev/null
+    int standard_output = -1;              ///< -1: /dev/null
+    int standard_error = -1;               ///< -1: /dev/null
+    std::vector<std::string> environment;  ///< NAME=value added to this process's own
+    bool own_session = true;               ///< out of reach of the terminal's signals
+};
+
+/// One running child. Killed and reaped by the destructor if nobody waited for it.
+class child {
+public:
+    child() = default;
+    child(pid_t pid, unique_fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+    child(child&& other) noexcept
+        : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+    child& operator=(child&& other) noexcept {
+        if (this != &other) {
+            kill_and_reap();
+            pid_ = std::exchange(other.pid_, -1);
+            pidfd_ = std::move(other.pidfd_);
+        }
+        return *this;
+    }
+    ~child() { kill_and_reap(); }
+
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+    [[nodiscard]] bool running() const noexcept { return pid_ > 0; }
+    /// Becomes readable when the child has ended.
+    [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+
+    /// The wait status if the child has ended; nothing while it runs.
+    [[nodiscard]] std::optional<int> try_wait() {
+        int status = 0;
+        if (pid_ <= 0 || ::waitpid(pid_, &status, WNOHANG) != pid_)
+            return std::nullopt;
+        pid_ = -1;
+        return status;
+    }
+
+    /// Waits at most `limit_ms` for the end, then kills. Returns the wait status.
+    int end_within(int limit_ms) {
+        if (pid_ <= 0)
+            return 0;
+        pollfd p{pidfd_.get(), POLLIN, 0};
+        if (::poll(&p, 1, limit_ms) <= 0)
+            ::kill(pid_, SIGKILL);
+        int status = 0;
+        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        }
+        pid_ = -1;
+        return status;
+    }
+
+    void kill_and_reap() {
+        if (pid_ <= 0)
+            return;
+        ::kill(pid_, SIGKILL);
+        end_within(-1);
+    }
+
+private:
+    pid_t pid_ = -1;
+    unique_fd pidfd_;
+};
+
+/// Starts a program. Everything between fork and exec is async-signal-safe, because the runner has
+/// other threads. An exec that fails is reported here, with its errno, through a close-on-exec pipe.
+[[nodiscard]] inline result<child> start_child(const child_request& request) {
+    std::vector<char*> argv;
+    const std::string program = request.program.string();
+    argv.push_back(const_cast<char*>(program.c_str()));
+    for (const auto& a : request.arguments)
+        argv.push_back(const_cast<char*>(a.c_str()));
+    argv.push_back(nullptr);
+
+    std::vector<char*> envp;
+    for (char** e = environ; *e != nullptr; ++e)
+        envp.push_back(*e);
+    for (const auto& e : request.environment)
+        envp.push_back(const_cast<char*>(e.c_str()));
+    envp.push_back(nullptr);
+
+    int report[2];
+    if (::pipe2(report, O_CLOEXEC) != 0)
+        return system_error("make a pipe to start", program);
+    unique_fd report_read(report[0]);
+    unique_fd report_write(report[1]);
+    unique_fd null_fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null_fd)
+        return system_error("open", "/dev/null");
+
+    const pid_t parent = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid < 0)
+        return system_error("start a process for", program,
+                            "the process limit is reached (ulimit -u) or memory is short");
+    if (pid == 0) {
+        // The kernel's word that this process dies with the thread that started it. The check
+        // behind it closes the gap in which the runner died before the call.
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (::getppid() != parent)
+            ::_exit(127);
+        if (request.own_session)
+            ::setsid();
+        sigset_t none;
+        sigemptyset(&none);
+        ::sigprocmask(SIG_SETMASK, &none, nullptr);
+        ::signal(SIGPIPE, SIG_DFL);
+        const auto onto = [&](int fd, int target) { ::dup2(fd >= 0 ? fd : null_fd.get(), target); };
+        onto(request.standard_input, 0);
+        onto(request.standard_output, 1);
+        onto(request.standard_error, 2);
+        for (int fd : request.inherited)
+            ::fcntl(fd, F_SETFD, 0);
+        ::execve(program.c_str(), argv.data(), envp.data());
+        const int code = errno;
+        [[maybe_unused]] auto n = ::write(report_write.get(), &code, sizeof code);
+        ::_exit(127);
+    }
+    report_write.reset();
+    unique_fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    child started(pid, std::move(pidfd));
+    int code = 0;
+    ssize_t got = 0;
+    while ((got = ::read(report_read.get(), &code, sizeof code)) < 0 && errno == EINTR) {
+    }
+    if (got == static_cast<ssize_t>(sizeof code)) {
+        started.end_within(-1);
+        return system_error("start", program, {}, code);
+    }
+    if (started.pidfd() < 0)
+        return system_error("watch the process of", program, "a kernel of 5.3 or later is needed");
+    return started;
+}
+
+}  // namespace ktstr::host

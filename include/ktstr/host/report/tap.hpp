@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// --tap: TAP version 14 on standard output, kept to what Meson's TAP parser knows: plan first,
+// numbers in order, one line a test, YAML below a line, no subtests. Inconclusive is `not ok`:
+// `# TODO` would say that nobody needs to look.
+// Host side.
+#pragma once
+
+#include <ktstr/host/report/event.hpp>
+#include <ktstr/host/report/reporter.hpp>
+#include <ktstr/host/report/sink.hpp>
+#include <ktstr/host/report/text.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ktstr::host {
+
+class tap_reporter final : public reporter {
+public:
+    using reporter::on;
+
+    explicit tap_reporter(std::unique_ptr<sink> out) : out_(std::move(out)) {}
+
+    void on(const run_started& e) override {
+        std::string text = "TAP version 14\n1.." + std::to_string(e.selected);
+        text += e.selected == 0 ? " # SKIP no tests in this shard\n" : "\n";
+        text += "# ktstr " + one_line(e.version) + ", seed " + std::to_string(e.seed) + '\n';
+        out_->write(text);
+    }
+
+    void on(const test_finished& e) override {
+        if (!e.outcome) {
+            if (e.result != verdict::pass)
+                out_->write("# " + plain(e.name) + ", attempt " + std::to_string(e.attempt) + ": " +
+                            std::string(to_text(e.result)) + " (" + std::string(to_text(e.why)) +
+                            ") " + one_line(e.message, 300) + '\n');
+            return;
+        }
+        const final_outcome& outcome = *e.outcome;
+        const bool ok = outcome.result == verdict::pass || outcome.result == verdict::skip;
+        std::string text = (ok ? "ok " : "not ok ") + std::to_string(++number_) + " - ";
+        text += plain(e.name);
+        if (outcome.result == verdict::skip) {
+            text += " # SKIP " +
+                    one_line(e.message.empty() ? to_text(outcome.why) : std::string_view(e.message),
+                             300);
+        }
+        text += '\n';
+        if (!ok)
+            append_diagnostics(text, e);
+        if (outcome.flaky)
+            text += "# " + plain(e.name) + " is flaky: its " + std::to_string(outcome.attempts) +
+                    " attempts disagree\n";
+        out_->write(text);
+    }
+
+    void on(const run_finished& e) override {
+        if (e.finished() < e.selected)
+            out_->write("Bail out! " + one_line(e.aborted.value_or("the run was cut short"), 300) +
+                        '\n');
+    }
+
+    [[nodiscard]] std::optional<error> problem() const override { return out_->problem(); }
+
+private:
+    /// A test's name where `#` would begin a directive.
+    static std::string plain(std::string_view name) {
+        std::string text = one_line(name, 300);
+        std::replace(text.begin(), text.end(), '#', '_');
+        return text;
+    }
+
+    static void append_diagnostics(std::string& out, const test_finished& e) {
+        const auto key = [&](std::string_view name, std::string_view value) {
+            out += "  ";
+            out += name;
+            out += ": ";
+            append_json_string(out, value, 1000);
+            out += '\n';
+        };
+        out += "  ---\n";
+        key("verdict", to_text(e.outcome->result));
+        key("reason", to_text(e.outcome->why));
+        // After repetitions the last attempt may be one that passed; the reason above still holds.
+        if (!e.message.empty())
+            key("message", e.message);
+        if (!e.file.empty())
+            key("at", e.file + ':' + std::to_string(e.line));
+        out += "  attempts: " + std::to_string(e.outcome->attempts) + '\n';
+        if (e.total_s && std::isfinite(*e.total_s))
+            out += "  duration_ms: " + std::to_string(std::llround(*e.total_s * 1000)) + '\n';
+        if (e.seed)
+            out += "  seed: " + std::to_string(*e.seed) + '\n';
+        if (e.topology)
+            key("topology", *e.topology);
+        if (e.accel)
+            key("accel", *e.accel);
+        if (!e.failed_checks.empty()) {
+            out += "  checks:\n";
+            for (std::size_t i = 0; i < std::min<std::size_t>(e.failed_checks.size(), 8); ++i) {
+                const auto& check = e.failed_checks[i];
+                out += "    - ";
+                append_json_string(out,
+                                   check.file + ':' + std::to_string(check.line) + ": " +
+                                       check.expression + " (" + check.expansion + ')',
+                                   1000);
+                out += '\n';
+            }
+        }
+        if (!e.replay.empty())
+            key("replay", e.replay);
+        if (e.artifacts)
+            key("artifacts", *e.artifacts);
+        out += "  ...\n";
+    }
+
+    std::unique_ptr<sink> out_;
+    std::size_t number_ = 0;
+};
+
+}  // namespace ktstr::host

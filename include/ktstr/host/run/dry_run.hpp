@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// --dry-run: the exact QEMU command line of each selected test, without starting one. Descriptor
+// numbers stand for the sockets a real run would hand over. Host side.
+#pragma once
+
+#include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/plan/list.hpp>
+#include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/vm/qemu_args.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+namespace ktstr::host {
+
+[[nodiscard]] inline int run_dry(const options& wanted, const test_list& tests) {
+    const bool machines =
+        std::any_of(tests.begin(), tests.end(), [](const test_case* t) { return !t->spec.host_only; });
+    const auto progress = [](std::string_view line) {
+        std::fprintf(stderr, "ktstr: %.*s\n", static_cast<int>(line.size()), line.data());
+    };
+    const auto fail = [](const error& e) {
+        std::fprintf(stderr, "ktstr: %s\n", e.message().c_str());
+        return exit_run_impossible;
+    };
+    auto setup = prepare_host(wanted, machines, progress);
+    if (!setup)
+        return fail(setup.error());
+    for (const test_case* test : tests) {
+        const std::string name(test->name);
+        if (test->spec.host_only) {
+            std::printf("# %s: host_only, no machine\n", name.c_str());
+            continue;
+        }
+        if (const auto lacking = unmet_requirement(*setup, test->spec))
+            std::printf("# %s would be skipped: %s\n", name.c_str(), lacking->c_str());
+        else
+            std::printf("# %s\n", name.c_str());
+        auto archive = initramfs_for(*setup, *test, progress);
+        if (!archive)
+            return fail(archive.error());
+        const auto m = machine_for(*setup, test->spec, machine_shape(test->spec, wanted.topology), *archive,
+                                   wanted.verbose);
+        machine_wires wires{.qmp = 3, .console = 4};
+        (m.link == link_kind::vhost_vsock ? wires.vhost : wires.link) = 5;
+        wires.cid = 3;
+        wires.port = wire::vsock_port;
+        std::vector<std::string> words{setup->qemu.path.string()};
+        for (auto& word : qemu_arguments(m, wires, name))
+            words.push_back(std::move(word));
+        std::printf("%s\n", shell_quoted(words).c_str());
+    }
+    return std::fflush(stdout) == 0 ? 0 : exit_run_impossible;
+}
+
+}  // namespace ktstr::host

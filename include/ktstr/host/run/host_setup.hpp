@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// What a run needs of this host, looked at once: QEMU, the accelerator, the kernel, the carriers of
+// the link, and the initramfs of each kind of machine. A failure here is "the run itself could not
+// be done" (exit 3), told before any test starts. Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/host/cache/cache_root.hpp>
+#include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/host/kernel/modules.hpp>
+#include <ktstr/host/kernel/needs.hpp>
+#include <ktstr/host/kernel/resolve_kernel.hpp>
+#include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/run/calibration.hpp>
+#include <ktstr/host/run/kvm_memory.hpp>
+#include <ktstr/host/run/vcpu_threads.hpp>
+#include <ktstr/host/vm/accelerator.hpp>
+#include <ktstr/host/vm/host_tsc.hpp>
+#include <ktstr/host/vm/machine.hpp>
+#include <ktstr/host/vm/qemu_binary.hpp>
+#include <ktstr/test/registry.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ktstr::host {
+
+struct host_setup {
+    std::filesystem::path cache_root;
+    std::filesystem::path own_program;
+    host::qemu qemu;
+    kvm_facts kvm;
+    accelerator accel = accelerator::tcg;
+    std::string accel_note;  ///< said aloud when auto could not take KVM
+    host::kernel kernel;
+    std::optional<kernel_config> config;
+    link_facts links;
+    link_kind link = link_kind::virtio_serial;
+    std::vector<int> cpus;  ///< host CPUs this run may use
+    std::optional<std::uint64_t> tsc_khz;
+    std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
+    double slowdown = 1;               ///< of this "host" against the real one, when nested
+};
+
+/// The accelerator for a wish. Under auto, KVM only where it is known to work; the note says why not.
+[[nodiscard]] inline result<accelerator> choose_accelerator(accel_wish wish, const kvm_facts& kvm,
+                                                            const std::filesystem::path& cache_root,
+                                                            std::string& note) {
+    if (wish == accel_wish::tcg)
+        return accelerator::tcg;
+    if (wish == accel_wish::kvm) {
+        if (!kvm.usable)
+            return plain_error("use", "--accel kvm", kvm.why_not);
+        return accelerator::kvm;
+    }
+    if (!kvm.usable) {
+        note = "running under emulation (tcg): " + kvm.why_not;
+        return accelerator::tcg;
+    }
+    if (const auto failed = remembered_kvm_failure(cache_root)) {
+        note = "running under emulation (tcg): KVM failed here before (" + *failed +
+               "); --accel kvm tries again";
+        return accelerator::tcg;
+    }
+    return accelerator::kvm;
+}
+
+/// The user-space vsock device: in PATH, or fetched into the cache.
+[[nodiscard]] inline std::filesystem::path find_vsock_device(const std::filesystem::path& cache_root) {
+    if (auto found = find_in_path("vhost-device-vsock"); !found.empty())
+        return found;
+    std::error_code failed;
+    std::filesystem::path newest;
+    for (const auto& version :
+         std::filesystem::directory_iterator(cache_root / "packages" / "vhost-device-vsock", failed)) {
+        auto candidate = version.path() / "root/usr/bin/vhost-device-vsock";
+        if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
+            newest = std::move(candidate);
+    }
+    return newest;
+}
+
+/// Looks at the host and gets the kernel. `machines`: whether any selected test needs one.
+[[nodiscard]] inline result<host_setup> prepare_host(const options& wanted, bool machines,
+                                                     const progress_callback& progress) {
+    host_setup setup;
+    std::error_code failed;
+    setup.own_program = std::filesystem::read_symlink("/proc/self/exe", failed);
+    setup.cpus = allowed_cpus();
+    if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
+        setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
+    setup.calibration_ns = calibrate_host();
+    if (const auto real = wanted.internal.calibration_ns) {
+        setup.slowdown = dilation_of(setup.calibration_ns, *real);
+        setup.calibration_ns = *real;
+    }
+    if (!machines)
+        return setup;
+    auto root = cache_root();
+    if (!root)
+        return std::move(root).error();
+    setup.cache_root = std::move(*root);
+    auto found = find_qemu(setup.cache_root);
+    if (!found)
+        return std::move(found).error();
+    setup.qemu = std::move(*found);
+    setup.kvm = look_at_kvm();
+    for (const auto& fault : wanted.internal.faults)
+        if (fault == "trust-kvm")
+            setup.kvm.usable = true;
+    auto accel = choose_accelerator(wanted.accel, setup.kvm, setup.cache_root, setup.accel_note);
+    if (!accel)
+        return std::move(accel).error();
+    setup.accel = *accel;
+    if (setup.accel == accelerator::tcg)
+        setup.tsc_khz = measure_tsc_khz();
+    auto kernel = resolve_kernel({.spec = wanted.kernel.value_or("distro"), .progress = progress});
+    if (!kernel)
+        return std::move(kernel).error();
+    setup.kernel = std::move(*kernel);
+    setup.links = look_at_links(find_vsock_device(setup.cache_root));
+    setup.link = wanted.internal.link.value_or(choose_link(setup.links));
+    if (setup.link == link_kind::vhost_vsock && !setup.links.vhost_vsock)
+        return plain_error("use", "the vhost-vsock link", setup.links.vhost_vsock_why_not);
+    if (setup.link == link_kind::vhost_device_vsock && setup.links.vhost_device_vsock.empty())
+        return plain_error("find", "vhost-device-vsock", "it is neither in PATH nor in the cache",
+                           "ktstr package fetch vhost-device-vsock");
+
+    if (!setup.kernel.config.empty()) {
+        auto config = kernel_config::read(setup.kernel.config);
+        if (!config)
+            return std::move(config).error();
+        setup.config = std::move(*config);
+    }
+    if (setup.config) {
+        // A kernel without vsock still has virtio-serial; only without either is it unusable.
+        const bool vsock = check_config(*setup.config, kernel_need::vsock).empty();
+        if (!vsock && !wanted.internal.link)
+            setup.link = link_kind::virtio_serial;
+        const auto need = native_needs | (setup.link == link_kind::virtio_serial ? kernel_need::virtio_serial
+                                                                                 : kernel_need::vsock);
+        if (const auto missing = check_config(*setup.config, need); !missing.empty())
+            return plain_error("use kernel", setup.kernel.release,
+                               "it has " + missing.front().option + '=' + missing.front().found + ", and " +
+                                   missing.front().wanted + " is needed: " + missing.front().why,
+                               missing.size() > 1 ? std::to_string(missing.size() - 1) +
+                                                        " more are missing, see `ktstr kernel show`"
+                                                  : "use --kernel distro");
+    }
+    return setup;
+}
+
+/// The program of a scheduler: as a path, else beside the test program, where a build leaves both,
+/// else in PATH.
+[[nodiscard]] inline result<std::filesystem::path> find_scheduler(const host_setup& setup,
+                                                                  const ktstr::scheduler& wanted) {
+    std::filesystem::path binary(wanted.binary);
+    if (!binary.has_parent_path()) {
+        const auto sibling = setup.own_program.parent_path() / binary;
+        binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling : find_in_path(wanted.binary);
+    }
+    if (binary.empty() || ::access(binary.c_str(), X_OK) != 0)
+        return plain_error("find the scheduler", std::string(wanted.binary),
+                           "no such program beside the test program or in PATH",
+                           "build it, or give its path in the scheduler's `binary`");
+    return binary;
+}
+
+/// The initramfs of one test: its own program as /init, the modules of the link, its scheduler, and
+/// whatever more is asked for.
+[[nodiscard]] inline result<initramfs> initramfs_for(const host_setup& setup, const test_case& test,
+                                                     const progress_callback& progress,
+                                                     std::vector<guest_program> programs = {}) {
+    initramfs_input input;
+    input.init_elf = setup.own_program;
+    input.programs = std::move(programs);
+    const auto wanted = setup.link == link_kind::virtio_serial
+                            ? std::span<const std::string_view>(virtio_serial_modules)
+                            : std::span<const std::string_view>(vsock_modules);
+    auto modules = modules_for(setup.kernel, wanted);
+    if (!modules)
+        return std::move(modules).error();
+    input.modules = std::move(*modules);
+    if (test.spec.scheduler != nullptr) {
+        auto binary = find_scheduler(setup, *test.spec.scheduler);
+        if (!binary)
+            return std::move(binary).error();
+        input.programs.push_back({.host_path = *binary, .guest_path = "/ktstr/scheduler"});
+    }
+    return build_initramfs(input, progress);
+}
+
+/// The machine of one test.
+[[nodiscard]] inline machine machine_for(const host_setup& setup, const test_spec& spec,
+                                         const topology& shape, const initramfs& archive,
+                                         bool verbose) {
+    machine m;
+    m.topology = shape;
+    m.accel = setup.accel;
+    m.borrow_intel_leaves = setup.accel == accelerator::kvm && setup.kvm.amd && !setup.kvm.topoext;
+    m.memory_mib = memory_rule(shape.total_cpus(), spec.memory_mib, archive.size);
+    m.kernel = setup.kernel.image;
+    m.initrd = archive.path;
+    for (const auto& a : spec.kernel_args)
+        m.kernel_args.emplace_back(a);
+    m.link = setup.link;
+    m.tsc_khz = setup.tsc_khz;
+    m.verbose_console = verbose;
+    return m;
+}
+
+/// Why this host can't run a test as it wants to be run; nothing when it can.
+[[nodiscard]] inline std::optional<std::string> unmet_requirement(const host_setup& setup,
+                                                                  const test_spec& spec) {
+    if (spec.host_only)
+        return std::nullopt;
+    if (spec.performance_mode)
+        return "performance_mode needs host CPUs reserved for this test alone, which this version "
+               "of ktstr does not do yet";
+    if ((spec.requires_kvm || spec.requires_steal) && setup.accel == accelerator::tcg)
+        return std::string("the test requires ") + (spec.requires_steal ? "steal time, which" : "KVM, and that") +
+               (spec.requires_steal ? " emulation (tcg) does not have" : " is not emulation (tcg)") +
+               (setup.kvm.why_not.empty() ? std::string("; use --accel kvm or nested")
+                                          : "; " + setup.kvm.why_not);
+    if (spec.cpu_budget && static_cast<std::size_t>(*spec.cpu_budget) > setup.cpus.size())
+        return "cpu_budget = " + std::to_string(*spec.cpu_budget) + ", and this run may use " +
+               std::to_string(setup.cpus.size()) + " host CPUs";
+    if (setup.config) {
+        auto need = kernel_need::base;
+        if (spec.scheduler != nullptr)
+            need = need | kernel_need::sched_ext;
+        if (spec.requires_steal)
+            need = need | kernel_need::steal;
+        if (const auto missing = check_config(*setup.config, need); !missing.empty())
+            return "kernel " + setup.kernel.release + " has " + missing.front().option + '=' +
+                   missing.front().found + ": " + missing.front().why;
+    }
+    return std::nullopt;
+}
+
+}  // namespace ktstr::host

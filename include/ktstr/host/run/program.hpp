@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// What a test program does on the host, from its arguments to its exit code. The order matters:
+// whatever needs nothing (--list) comes before whatever costs something. Host side.
+#pragma once
+
+#include <ktstr/host/cli/environment.hpp>
+#include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/cli/parse.hpp>
+#include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/plan/list.hpp>
+#include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/report/open_reports.hpp>
+#include <ktstr/host/report/tally.hpp>
+#include <ktstr/host/run/doctor.hpp>
+#include <ktstr/host/run/dry_run.hpp>
+#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/nested.hpp>
+#include <ktstr/host/run/private_directory.hpp>
+#include <ktstr/host/run/runner.hpp>
+#include <ktstr/host/run/shell.hpp>
+#include <ktstr/host/run/stop_signal.hpp>
+#include <ktstr/test/registry.hpp>
+#include <ktstr/version.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include <unistd.h>
+
+namespace ktstr::host {
+
+/// What only main.hpp can hand over, because host and guest never include each other.
+struct guest_roles {
+    int (*keep_body)(int fd) = nullptr;  ///< serves a host_only body on a descriptor, to its end
+};
+
+namespace detail {
+
+/// All of `text` on a descriptor; false when nobody takes it.
+inline bool write_out(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const auto n = ::write(fd, text.data(), text.size());
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        text.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+}
+
+inline int say_error(int code, const error& e) {
+    write_out(STDERR_FILENO, "ktstr: " + e.message() + '\n');
+    return code;
+}
+
+/// One line about something that takes long, on standard error.
+inline void say_progress(std::string_view line) {
+    write_out(STDERR_FILENO, "ktstr: " + std::string(line) + '\n');
+}
+
+/// Boots a machine for each selected test and reports.
+inline int run_tests(const options& wanted, const environment& variables, const test_list& tests) {
+    const stop_signal stop;
+    auto directory = private_directory::create();
+    if (!directory)
+        return say_error(exit_run_impossible, directory.error());
+    const bool machines =
+        std::any_of(tests.begin(), tests.end(), [](const test_case* t) { return !t->spec.host_only; });
+    auto setup = prepare_host(wanted, machines, say_progress);
+    if (!setup)
+        return say_error(exit_run_impossible, setup.error());
+    if (wanted.shell)
+        return give_shell(wanted, *setup, *tests.front(), directory->path(), stop.fd());
+
+    fan_out events;
+    if (auto opened = open_reports(events, wanted, variables); !opened)
+        return say_error(exit_run_impossible, opened.error());
+    const auto begun = std::chrono::steady_clock::now();
+    run_started started;
+    started.version = ktstr::version;
+    started.program = wanted.program;
+    started.selected = tests.size();
+    started.seed = wanted.seed;
+    started.accel = to_text(wanted.accel);
+    if (machines)
+        started.kernel = setup->kernel.release;
+    started.jobs = wanted.jobs;
+    if (wanted.part) {
+        started.shard_index = wanted.part->index;
+        started.shard_total = wanted.part->total;
+    }
+    if (!setup->accel_note.empty())
+        started.notes.push_back(setup->accel_note);
+    started.wall_time = std::chrono::system_clock::now();
+    started.at = begun;
+    events(started);
+    events.start_ticking(tick_period(wanted));
+
+    tally totals;
+    runner running(wanted, *setup, tests, events, totals, directory->path(), stop.fd());
+    const auto aborted = running.run();
+    events.stop_ticking();
+    auto finished = totals.finish(
+        tests.size(), wanted.seed,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    finished.aborted = aborted;
+    if (running.run_impossible() && finished.exit_code != 1)
+        finished.exit_code = exit_run_impossible;
+    events(finished);
+    if (const auto problem = events.problem())
+        return say_error(exit_run_impossible, *problem);
+    return finished.exit_code;
+}
+
+}  // namespace detail
+
+/// The host's main(). Exit codes as in the public contract.
+[[nodiscard]] inline int run_program(int argc, char** argv, const guest_roles& roles) {
+    const auto variables = environment::of_process();
+    auto parsed = parse_options(argc, argv, variables);
+    if (const auto* leave = std::get_if<cli_exit>(&parsed)) {
+        detail::write_out(STDERR_FILENO, leave->err);
+        return detail::write_out(STDOUT_FILENO, leave->out) ? leave->code : exit_run_impossible;
+    }
+    const auto& wanted = std::get<options>(parsed);
+    if (wanted.internal.body_fd)
+        return roles.keep_body(*wanted.internal.body_fd);
+
+    const auto registered = registered_tests();
+    const std::span<const test_case* const> all(registered.begin(), registered.size());
+    if (auto distinct = require_distinct_names(all); !distinct)
+        return detail::say_error(exit_bad_usage, distinct.error());
+    auto selected = select_tests(all, wanted);
+    if (!selected)
+        return detail::say_error(exit_bad_usage, selected.error());
+    auto tests = wanted.part ? shard_tests(*selected, *wanted.part) : *selected;
+    if (wanted.list)
+        return detail::write_out(STDOUT_FILENO, list_text(tests, wanted)) ? 0 : exit_run_impossible;
+    if (wanted.doctor)
+        return run_doctor(wanted, tests);
+    if (all.empty())
+        return detail::say_error(exit_bad_usage, plain_error("run", wanted.program, "it holds no test",
+                                                             "add a KTSTR_TEST to one of its sources"));
+    if (wanted.part)
+        if (auto announced = announce_sharding(*wanted.part); !announced)
+            return detail::say_error(exit_run_impossible, announced.error());
+    if (wanted.dry_run)
+        return run_dry(wanted, tests);
+    if (wanted.accel == accel_wish::nested && !tests.empty())
+        return run_nested(wanted, variables, tests);
+    return detail::run_tests(wanted, variables, tests);
+}
+
+}  // namespace ktstr::host

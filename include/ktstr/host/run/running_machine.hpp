@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// A started machine and everything the host holds of it: the QEMU process, its QMP, the console, its
+// own words, the link, the vCPU threads. Masked before the guest's first instruction, killed by the
+// destructor. Decides nothing about tests. Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/process/child.hpp>
+#include <ktstr/host/run/console_watch.hpp>
+#include <ktstr/host/run/vcpu_threads.hpp>
+#include <ktstr/host/vm/machine.hpp>
+#include <ktstr/host/vm/qemu_args.hpp>
+#include <ktstr/host/vm/qmp.hpp>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace ktstr::host {
+
+struct machine_request {
+    host::machine machine;
+    std::filesystem::path qemu;
+    link_facts links;
+    std::filesystem::path private_dir;
+    std::string name;        ///< of the test, for process lists and messages
+    std::vector<int> mask = {};  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    double slowdown = 1;     ///< of this host against a real one, when it is an emulated machine
+};
+
+class running_machine {
+public:
+    /// Starts QEMU with the guest stopped; go() lets it run. On failure `command_line` is still set.
+    [[nodiscard]] static result<std::unique_ptr<running_machine>> start(const machine_request& request,
+                                                                        std::string& command_line) {
+        auto made = std::unique_ptr<running_machine>(new running_machine);
+        made->name_ = request.name;
+        if (auto started = made->launch(request, command_line); !started)
+            return std::move(started).error();
+        return made;
+    }
+
+    running_machine(const running_machine&) = delete;
+    running_machine& operator=(const running_machine&) = delete;
+    ~running_machine() = default;
+
+    /// Lets the guest run.
+    [[nodiscard]] result<void> go() {
+        if (auto going = qmp_.ask("cont"); !going)
+            return refused(std::move(going).error());
+        return {};
+    }
+
+    [[nodiscard]] host_link& link() noexcept { return *link_; }
+    [[nodiscard]] host::qmp& qmp() noexcept { return qmp_; }
+    [[nodiscard]] child& process() noexcept { return process_; }
+    [[nodiscard]] const console_watch& console() const noexcept { return watch_; }
+    [[nodiscard]] int console_fd() const noexcept { return console_.get(); }
+    [[nodiscard]] int errors_fd() const noexcept { return errors_.get(); }
+    [[nodiscard]] const std::string& errors() const noexcept { return words_; }
+    /// What QEMU said when KVM died under the guest; empty if it did not.
+    [[nodiscard]] const std::string& kvm_last_words() const noexcept { return kvm_last_words_; }
+    /// Whether the vCPUs really have a steal clock; asked of QEMU, not read from its command line.
+    [[nodiscard]] bool has_steal_clock() const noexcept { return has_steal_; }
+    /// Nanoseconds the vCPU threads have waited for a host CPU so far.
+    [[nodiscard]] std::optional<std::uint64_t> waited_ns() const {
+        return host::waited_ns(vcpus_, process_.pid());
+    }
+
+    void read_console() {
+        char chunk[16384];
+        while (console_) {
+            const auto n = ::recv(console_.get(), chunk, sizeof chunk, MSG_DONTWAIT);
+            if (n > 0) {
+                watch_.feed({chunk, static_cast<std::size_t>(n)});
+                continue;
+            }
+            if (n == 0 || (errno != EAGAIN && errno != EINTR))
+                console_.reset();
+            return;
+        }
+    }
+
+    void read_errors() {
+        char chunk[4096];
+        while (errors_) {
+            pollfd p{errors_.get(), POLLIN, 0};
+            if (::poll(&p, 1, 0) <= 0)
+                return;
+            const auto n = ::read(errors_.get(), chunk, sizeof chunk);
+            if (n <= 0) {
+                errors_.reset();
+                return;
+            }
+            if (words_.size() < (1U << 20))
+                words_.append(chunk, static_cast<std::size_t>(n));
+            // QEMU does not end on these; it stops the guest and waits for somebody to look.
+            for (const char* sign : {"KVM internal error", "kvm run failed", "KVM: entry failed"})
+                if (const auto at = words_.find(sign); at != std::string::npos && kvm_last_words_.empty())
+                    kvm_last_words_ = words_.substr(at, words_.find('\n', at) - at);
+        }
+    }
+
+    /// QEMU's own last words are the cause when it ends instead of answering.
+    [[nodiscard]] error refused(error fallback) {
+        process_.end_within(2000);
+        read_errors();
+        if (words_.empty())
+            return fallback;
+        auto line = words_.substr(0, words_.find('\n'));
+        if (const auto last = words_.rfind("qemu-system"); last != std::string::npos)
+            line = words_.substr(last, words_.find('\n', last) - last);
+        const bool memory = line.find("allocate memory") != std::string::npos;
+        return plain_error("start the machine of", name_, line,
+                           memory ? "lower memory_mib or --jobs" : "");
+    }
+
+    /// Ends the machine: asked to quit when `orderly`, killed otherwise or if it takes too long.
+    /// Nothing in a guest is worth waiting for once its verdict is known.
+    void end(bool orderly) {
+        if (process_.running()) {
+            if (orderly)
+                (void)qmp_.ask("quit");
+            else
+                process_.kill_and_reap();
+            process_.end_within(5000);
+        }
+        read_console();
+        read_errors();
+    }
+
+private:
+    running_machine() = default;
+
+    [[nodiscard]] result<void> launch(const machine_request& request, std::string& command_line) {
+        // The thread's id keeps the socket files of machines that run side by side apart.
+        auto link = host_link::prepare(request.machine.link, request.links, request.private_dir,
+                                       std::to_string(::gettid()) + '-' + std::to_string(++launches()));
+        if (!link)
+            return std::move(link).error();
+        link_ = std::make_unique<host_link>(std::move(*link));
+        std::array<int, 2> qmp_pair{}, console_pair{}, errors{};
+        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair.data()) != 0 ||
+            ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console_pair.data()) != 0 ||
+            ::pipe2(errors.data(), O_CLOEXEC) != 0)
+            return system_error("make sockets for", "QEMU");
+        unique_fd qmp_guest(qmp_pair[1]), console_guest(console_pair[1]), errors_guest(errors[1]);
+        const auto patience = std::chrono::seconds(static_cast<int>(60 * request.slowdown));
+        qmp_ = host::qmp(unique_fd(qmp_pair[0]), patience);
+        console_ = unique_fd(console_pair[0]);
+        errors_ = unique_fd(errors[0]);
+
+        machine_wires wires{.qmp = qmp_guest.get(), .console = console_guest.get()};
+        link_->fill(wires);
+        child_request start;
+        start.program = request.qemu;
+        start.arguments = qemu_arguments(request.machine, wires, request.name);
+        start.standard_error = errors_guest.get();
+        start.inherited = {wires.qmp, wires.console};
+        for (const int fd : {wires.link, wires.vhost})
+            if (fd >= 0)
+                start.inherited.push_back(fd);
+        std::vector<std::string> words{start.program.string()};
+        words.insert(words.end(), start.arguments.begin(), start.arguments.end());
+        command_line = shell_quoted(words);
+        auto process = start_child(start);
+        if (!process)
+            return std::move(process).error();
+        process_ = std::move(*process);
+        link_->release_guest_end();
+        qmp_guest.reset();
+        console_guest.reset();
+        errors_guest.reset();
+
+        if (auto opened = qmp_.open(); !opened)
+            return refused(std::move(opened).error());
+        auto vcpus = qmp_.vcpus();
+        if (!vcpus)
+            return refused(std::move(vcpus).error());
+        vcpus_ = std::move(*vcpus);
+        if (!request.mask.empty())
+            // Before the first instruction of the guest: it never runs on more than it was given.
+            if (auto masked = mask_threads(vcpus_, request.mask); !masked)
+                return masked;
+        has_steal_ = !vcpus_.empty() && qmp_.has_steal_clock(vcpus_.front());
+        return {};
+    }
+
+    static int& launches() {
+        thread_local int count = 0;
+        return count;
+    }
+
+    std::string name_;
+    std::unique_ptr<host_link> link_;
+    child process_;
+    host::qmp qmp_;
+    unique_fd console_;
+    unique_fd errors_;
+    console_watch watch_;
+    std::string words_;
+    std::string kvm_last_words_;
+    std::vector<vcpu_thread> vcpus_;
+    bool has_steal_ = false;
+};
+
+}  // namespace ktstr::host

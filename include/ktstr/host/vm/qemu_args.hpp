@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// A machine as QEMU's command line. Pure: the same machine and wires give the same arguments, which
+// is what --dry-run prints and what the tests compare. The facts behind each option stand beside it.
+// Host side.
+#pragma once
+
+#include <ktstr/host/vm/machine.hpp>
+#include <ktstr/wire/protocol.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ktstr::host {
+
+/// The descriptors a QEMU process inherits. Connected socket pairs, so there is no socket file that
+/// somebody else could open or that a killed runner would leave behind.
+struct machine_wires {
+    int qmp = -1;
+    int console = -1;
+    int link = -1;            ///< virtio-serial: the port; vhost-device-vsock: its vhost-user socket
+    int vhost = -1;           ///< vhost-vsock: /dev/vhost-vsock with the context id already set
+    std::uint32_t cid = 0;    ///< vhost-vsock: the guest's context id
+    std::uint32_t port = 0;   ///< vsock port the host listens on
+};
+
+/// The value of -cpu. See architecture notes in docs/machines.md for how each was found.
+[[nodiscard]] inline std::string cpu_model(const machine& m) {
+    if (m.accel == accelerator::tcg) {
+        // An outer machine for nested KVM needs AMD's SVM, and no dies. Emulated SVM does not
+        // intercept XSETBV, so a kernel inside would find its XSAVE area of two sizes and die.
+        if (m.nested_virtualization)
+            return "max,xsave=off";
+        // AMD's default hides dies from the guest; QEMU 10.0 aborts on CPUID leaf 0x1f unless the
+        // level is clamped.
+        return "max,vendor=GenuineIntel,level=0x14";
+    }
+    if (m.borrow_intel_leaves)
+        return "host,vendor=GenuineIntel,level=0x14,kvm-pv-ipi=off,kvm-pv-unhalt=off,"
+               "kvm-pv-sched-yield=off";
+    return "host,host-cache-info=off,l3-cache=on";
+}
+
+[[nodiscard]] inline std::string smp_value(const topology& t) {
+    // NUMA node = socket, LLC = die, so that one package holds several LLCs.
+    const int dies = t.llcs / t.numa_nodes;
+    return std::to_string(t.total_cpus()) + ",sockets=" + std::to_string(t.numa_nodes) +
+           ",dies=" + std::to_string(dies) + ",cores=" + std::to_string(t.cores) +
+           ",threads=" + std::to_string(t.threads);
+}
+
+/// The kernel command line.
+[[nodiscard]] inline std::string kernel_command_line(const machine& m, const machine_wires& w) {
+    std::string line = "console=ttyS0 panic=-1 reboot=t,force";
+    // Warnings and worse reach the console, which is what verdicts such as oops are read from.
+    line += m.verbose_console ? " loglevel=7 earlyprintk=ttyS0,115200" : " loglevel=5";
+    // Entropy from the CPU at once, and no self-tests of ciphers nobody uses here.
+    line += " random.trust_cpu=on cryptomgr.notests";
+    if (m.accel == accelerator::tcg)
+        // The emulated TSC is the host's clock on every vCPU; without this the kernel distrusts it
+        // and reads a slow clock for the rest of its life.
+        line += " tsc=reliable no_timer_check";
+    if (m.accel == accelerator::tcg && m.tsc_khz)
+        line += " tsc_early_khz=" + std::to_string(*m.tsc_khz);
+    if (m.link == link_kind::virtio_serial)
+        line += " ktstr.link=serial";
+    else
+        line += " ktstr.link=vsock:" + std::to_string(w.port);
+    for (const auto& a : m.kernel_args)
+        line += ' ' + a;
+    return line;
+}
+
+/// Everything behind argv[0].
+[[nodiscard]] inline std::vector<std::string> qemu_arguments(const machine& m, const machine_wires& w,
+                                                             std::string_view name) {
+    std::vector<std::string> a;
+    const auto add = [&a](auto... text) { (a.emplace_back(text), ...); };
+    add("-name", "ktstr-" + std::string(name) + ",debug-threads=on");
+    add("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-S");
+    // QEMU needs none of these once it runs; a guest that breaks out finds them shut.
+    add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    add("-machine", "q35,hpet=off,smbus=off,sata=off,usb=off,graphics=off,vmport=off");
+    add("-accel", m.accel == accelerator::tcg ? "tcg,thread=multi" : "kvm");
+    add("-cpu", cpu_model(m));
+    add("-smp", smp_value(m.topology));
+    add("-m", std::to_string(m.memory_mib) + "M");
+
+    // vhost-user devices read guest memory from another process, so it must be shared.
+    const bool shared = m.link == link_kind::vhost_device_vsock;
+    const std::string backend = shared ? "memory-backend-memfd,share=on" : "memory-backend-ram";
+    const int nodes = m.topology.numa_nodes;
+    int left = m.memory_mib;
+    for (int node = 0; node < nodes; ++node) {
+        const int size = node == nodes - 1 ? left : m.memory_mib / nodes;
+        left -= size;
+        const auto id = "ram" + std::to_string(node);
+        add("-object", backend + ",id=" + id + ",size=" + std::to_string(size) + "M");
+        add("-numa", "node,nodeid=" + std::to_string(node) + ",memdev=" + id);
+        if (nodes > 1)
+            add("-numa", "cpu,node-id=" + std::to_string(node) + ",socket-id=" + std::to_string(node));
+    }
+    for (int from = 0; from < nodes; ++from)
+        for (int to = from + 1; to < nodes; ++to)
+            add("-numa", "dist,src=" + std::to_string(from) + ",dst=" + std::to_string(to) +
+                             ",val=" + std::to_string(m.topology.distance(from, to)));
+
+    add("-chardev", "socket,id=qmp,fd=" + std::to_string(w.qmp));
+    add("-mon", "chardev=qmp,mode=control");
+    add("-chardev", "socket,id=console,fd=" + std::to_string(w.console));
+    add("-serial", "chardev:console");
+
+    switch (m.link) {
+        case link_kind::virtio_serial:
+            add("-chardev", "socket,id=link,fd=" + std::to_string(w.link));
+            add("-device", "virtio-serial-pci,disable-legacy=on");
+            add("-device", "virtserialport,chardev=link,name=" + std::string(wire::serial_port_name));
+            break;
+        case link_kind::vhost_vsock:
+            add("-device", "vhost-vsock-pci,disable-legacy=on,guest-cid=" + std::to_string(w.cid) +
+                               ",vhostfd=" + std::to_string(w.vhost));
+            break;
+        case link_kind::vhost_device_vsock:
+            add("-chardev", "socket,id=link,fd=" + std::to_string(w.link));
+            add("-device", "vhost-user-vsock-pci,disable-legacy=on,chardev=link");
+            break;
+    }
+    add("-kernel", m.kernel.string(), "-initrd", m.initrd.string());
+    add("-append", kernel_command_line(m, w));
+    return a;
+}
+
+/// One line a shell would take, for --dry-run and for reports.
+[[nodiscard]] inline std::string shell_quoted(const std::vector<std::string>& words) {
+    constexpr std::string_view plain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
+    std::string line;
+    for (const auto& word : words) {
+        if (!line.empty())
+            line += ' ';
+        if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) {
+            line += word;
+            continue;
+        }
+        line += '\'';
+        for (const char c : word)
+            c == '\'' ? line.append("'\\''") : line.append(1, c);
+        line += '\'';
+    }
+    return line;
+}
+
+}  // namespace ktstr::host

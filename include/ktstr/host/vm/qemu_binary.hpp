@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// Finds QEMU and learns its version. Asking the program costs about 20 ms, so the answer is kept in
+// the cache under the file's identity (path, size, change time). Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/process/run_tool.hpp>
+
+#include <compare>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+#include <sys/stat.h>
+
+namespace ktstr::host {
+
+struct qemu_version {
+    int major = 0, minor = 0;
+    friend auto operator<=>(const qemu_version&, const qemu_version&) = default;
+};
+
+/// The oldest QEMU ktstr works with: Debian 12's.
+inline constexpr qemu_version qemu_floor{7, 2};
+
+struct qemu {
+    std::filesystem::path path;
+    qemu_version version;
+    std::string version_text;
+};
+
+/// The version in the first line of `qemu-system-x86_64 --version`.
+[[nodiscard]] inline result<qemu_version> parse_qemu_version(std::string_view text) {
+    qemu_version v;
+    const std::string copy(text);
+    if (std::sscanf(copy.c_str(), "QEMU emulator version %d.%d", &v.major, &v.minor) != 2)
+        return plain_error("read QEMU's version", copy.substr(0, copy.find('\n')),
+                           "it is not of the form 'QEMU emulator version N.N'");
+    return v;
+}
+
+/// The first executable of that name in PATH; empty if there is none.
+[[nodiscard]] inline std::filesystem::path find_in_path(std::string_view name) {
+    const char* path = std::getenv("PATH");
+    std::string_view rest = path != nullptr && *path != '\0' ? path : "/usr/local/bin:/usr/bin:/bin";
+    while (!rest.empty()) {
+        const auto colon = rest.find(':');
+        const auto dir = rest.substr(0, colon);
+        rest = colon == std::string_view::npos ? std::string_view{} : rest.substr(colon + 1);
+        auto candidate = std::filesystem::path(dir.empty() ? "." : dir) / name;
+        struct stat st {};
+        if (::stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+            ::access(candidate.c_str(), X_OK) == 0)
+            return candidate;
+    }
+    return {};
+}
+
+/// The QEMU in PATH, if it is new enough.
+[[nodiscard]] inline result<qemu> find_qemu(const std::filesystem::path& cache_root) {
+    qemu found;
+    found.path = find_in_path("qemu-system-x86_64");
+    if (found.path.empty())
+        return plain_error("find", "qemu-system-x86_64", "it is not in PATH",
+                           "install QEMU (Debian: apt install qemu-system-x86; Fedora: dnf install "
+                           "qemu-system-x86)");
+    struct stat st {};
+    ::stat(found.path.c_str(), &st);
+    const auto key = found.path.string() + ' ' + std::to_string(st.st_size) + ' ' +
+                     std::to_string(st.st_ctim.tv_sec) + '.' + std::to_string(st.st_ctim.tv_nsec);
+    const auto note = cache_root / "qemu-version";
+    {
+        std::ifstream in(note);
+        std::string known_key;
+        std::string known_text;
+        if (std::getline(in, known_key) && std::getline(in, known_text) && known_key == key)
+            found.version_text = known_text;
+    }
+    if (found.version_text.empty()) {
+        tool_command ask;
+        ask.argv = {found.path.string(), "--version"};
+        ask.timeout = std::chrono::seconds(20);
+        auto ran = run_tool(std::move(ask));
+        if (!ran)
+            return std::move(ran).error();
+        found.version_text = ran->out.substr(0, ran->out.find('\n'));
+        // Only a saving: a cache that can't be written costs the 20 ms again, nothing else.
+        std::error_code ignored;
+        std::filesystem::create_directories(cache_root, ignored);
+        const auto fresh = note.string() + '.' + std::to_string(::getpid());
+        if (std::ofstream out(fresh); out << key << '\n' << found.version_text << '\n')
+            std::filesystem::rename(fresh, note, ignored);
+    }
+    auto version = parse_qemu_version(found.version_text);
+    if (!version)
+        return std::move(version).error();
+    found.version = *version;
+    if (found.version < qemu_floor)
+        return plain_error("use", found.path.string(),
+                           "it is QEMU " + std::to_string(found.version.major) + '.' +
+                               std::to_string(found.version.minor) + ", and " +
+                               std::to_string(qemu_floor.major) + '.' +
+                               std::to_string(qemu_floor.minor) + " is the oldest that works",
+                           "install a newer QEMU and put it first in PATH");
+    return found;
+}
+
+}  // namespace ktstr::host

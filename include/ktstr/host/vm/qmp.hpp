@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// QEMU's machine protocol over an inherited socket: thread ids, the truth about steal time, stop
+// and quit. Blocking, with a limit on every answer. Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace ktstr::host {
+
+/// One vCPU as QEMU names it.
+struct vcpu_thread {
+    int index = 0;
+    int thread_id = 0;
+    std::string qom_path;
+};
+
+class qmp {
+public:
+    qmp() = default;
+    /// `patience`: how long QEMU may take to answer anything at all.
+    qmp(unique_fd fd, std::chrono::milliseconds patience) : fd_(std::move(fd)), patience_(patience) {}
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+    /// Reads the greeting and leaves negotiation mode.
+    [[nodiscard]] result<void> open() {
+        auto greeting = read_object(patience_);
+        if (!greeting)
+            return std::move(greeting).error();
+        if (!greeting->contains("QMP"))
+            return plain_error("talk to QEMU", "over QMP", "its first line is not a greeting");
+        auto answer = ask("qmp_capabilities");
+        if (!answer)
+            return std::move(answer).error();
+        return {};
+    }
+
+    /// Runs one command and returns its "return" value. Events that arrive meanwhile are dropped:
+    /// what they announce (shutdown, panic) is also seen as the end of the process.
+    [[nodiscard]] result<nlohmann::json> ask(
+        std::string_view command, nlohmann::json arguments = nlohmann::json::object()) {
+        nlohmann::json request = {{"execute", command}};
+        if (!arguments.empty())
+            request["arguments"] = std::move(arguments);
+        const auto line = request.dump() + '\n';
+        std::string_view rest = line;
+        while (!rest.empty()) {
+            const auto n = ::send(fd_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0)
+                return system_error("ask QEMU for", std::string(command));
+            rest.remove_prefix(static_cast<std::size_t>(n));
+        }
+        for (;;) {
+            auto answer = read_object(patience_);
+            if (!answer)
+                return std::move(answer).error();
+            if (answer->contains("return"))
+                return (*answer)["return"];
+            if (answer->contains("error"))
+                return plain_error("ask QEMU for", std::string(command),
+                                   (*answer)["error"].value("desc", "no reason given"));
+        }
+    }
+
+    /// The vCPU threads, in CPU order.
+    [[nodiscard]] result<std::vector<vcpu_thread>> vcpus() {
+        auto answer = ask("query-cpus-fast");
+        if (!answer)
+            return std::move(answer).error();
+        std::vector<vcpu_thread> threads;
+        for (const auto& cpu : *answer)
+            threads.push_back({cpu.value("cpu-index", 0), cpu.value("thread-id", 0),
+                               cpu.value("qom-path", std::string{})});
+        return threads;
+    }
+
+    /// Whether a vCPU really has a steal clock. Under TCG the option is accepted and silently false,
+    /// so only QEMU's own object tells.
+    [[nodiscard]] bool has_steal_clock(const vcpu_thread& vcpu) {
+        auto answer = ask("qom-get", {{"path", vcpu.qom_path}, {"property", "kvm-steal-time"}});
+        return answer && answer->is_boolean() && answer->get<bool>();
+    }
+
+private:
+    [[nodiscard]] result<nlohmann::json> read_object(std::chrono::milliseconds limit) {
+        const auto end = std::chrono::steady_clock::now() + limit;
+        for (;;) {
+            if (const auto newline = buffer_.find('\n'); newline != std::string::npos) {
+                auto parsed = nlohmann::json::parse(buffer_.substr(0, newline), nullptr, false);
+                buffer_.erase(0, newline + 1);
+                if (parsed.is_discarded())
+                    return plain_error("talk to QEMU", "over QMP", "its answer is not JSON");
+                return parsed;
+            }
+            const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                end - std::chrono::steady_clock::now());
+            pollfd p{fd_.get(), POLLIN, 0};
+            const int ready = left.count() > 0 ? ::poll(&p, 1, static_cast<int>(left.count())) : 0;
+            if (ready < 0 && errno == EINTR)
+                continue;
+            if (ready <= 0)
+                return plain_error("talk to QEMU", "over QMP",
+                                   "no answer in " + std::to_string(limit.count()) + " ms");
+            char chunk[4096];
+            const auto n = ::read(fd_.get(), chunk, sizeof chunk);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n <= 0)
+                return plain_error("talk to QEMU", "over QMP", "it closed the connection");
+            buffer_.append(chunk, static_cast<std::size_t>(n));
+        }
+    }
+
+    unique_fd fd_;
+    std::chrono::milliseconds patience_{};
+    std::string buffer_;
+};
+
+}  // namespace ktstr::host

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// The heavy front door, for exactly one translation unit of a test program: host and guest, and the
+// main() that tells which of them this process is. The build helper adds that translation unit; a
+// second inclusion is a link error by name.
+#pragma once
+
+#include <ktstr/guest/agent.hpp>
+#include <ktstr/guest/init.hpp>
+#include <ktstr/host/run/program.hpp>
+#include <ktstr/ktstr.hpp>
+
+namespace ktstr::detail {
+
+/// The third role: the process that keeps a host_only body, at the other end of descriptor `fd`.
+inline int keep_host_only_body(int fd) {
+    guest::agent(guest::link(unique_fd(fd)), {.is_init = false}).serve();
+    return 0;
+}
+
+}  // namespace ktstr::detail
+
+int main(int argc, char** argv) {
+    if (ktstr::guest::is_guest_init())
+        ktstr::guest::run_as_init();
+    return ktstr::host::run_program(argc, argv, {.keep_body = &ktstr::detail::keep_host_only_body});
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// All tests linked into this program. Each KTSTR_TEST leaves one constinit pointer in the ELF
+// section "ktstr_tests", which the linker gathers and bounds: nothing runs before main, nothing
+// allocates, and PID 1 sees the same list as the host. Read-only; used on both sides.
+#pragma once
+
+#include <ktstr/test/spec.hpp>
+
+#include <cstddef>
+#include <string_view>
+
+namespace ktstr {
+
+class context;
+
+struct test_case {
+    std::string_view name;
+    std::string_view file;
+    int line;
+    test_spec spec;
+    void (*body)(context&);
+};
+
+namespace detail {
+
+// Weak, because a program without a single test has no such section; hidden, because a plugin's
+// tests are not ours.
+extern "C" {
+[[gnu::weak, gnu::visibility("hidden")]] extern const test_case* const __start_ktstr_tests[];
+[[gnu::weak, gnu::visibility("hidden")]] extern const test_case* const __stop_ktstr_tests[];
+}
+
+}  // namespace detail
+
+/// The tests in link order; each element is a `const test_case*`.
+struct test_range {
+    const test_case* const* first = nullptr;
+    const test_case* const* past = nullptr;
+
+    [[nodiscard]] const test_case* const* begin() const { return first; }
+    [[nodiscard]] const test_case* const* end() const { return past; }
+    [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(past - first); }
+    [[nodiscard]] bool empty() const { return first == past; }
+};
+
+[[nodiscard]] inline test_range registered_tests() {
+    return {detail::__start_ktstr_tests, detail::__stop_ktstr_tests};
+}
+
+/// The test of that name, or null.
+[[nodiscard]] inline const test_case* find_test(std::string_view name,
+                                                test_range tests = registered_tests()) {
+    for (const test_case* test : tests)
+        if (test->name == name)
+            return test;
+    return nullptr;
+}
+
+/// Two tests of one name. The linker refuses most of them already; it cannot see those inside
+/// unnamed namespaces, so a runner asks here before it starts.
+struct same_name {
+    const test_case* first = nullptr;
+    const test_case* second = nullptr;
+    explicit operator bool() const { return first != nullptr; }
+};
+
+[[nodiscard]] inline same_name find_same_name(test_range tests = registered_tests()) {
+    for (auto a = tests.begin(); a != tests.end(); ++a)
+        for (auto b = a + 1; b != tests.end(); ++b)
+            if ((*a)->name == (*b)->name)
+                return {*a, *b};
+    return {};
+}
+
+}  // namespace ktstr

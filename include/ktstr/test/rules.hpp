@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// What must hold between the keys of a KTSTR_TEST, checked while it compiles. One rule is one
+// struct template: its name is the sentence and its arguments are the numbers it judges, so that
+// the compiler prints both. A rule stays quiet where another one has already spoken.
+#pragma once
+
+#include <ktstr/test/spec.hpp>
+#include <ktstr/topology/topology.hpp>
+
+#include <cstddef>
+#include <string_view>
+
+namespace ktstr::detail {
+
+// The machine.
+
+template <int NumaNodes, int Llcs, int Cores, int Threads>
+struct topology_counts_start_at_one {
+    static_assert(NumaNodes >= 1 && Llcs >= 1 && Cores >= 1 && Threads >= 1,
+                  "KTSTR_TEST: numa_nodes, llcs, cores and threads must be at least 1");
+};
+template <int Llcs, int NumaNodes>
+struct llcs_divide_evenly_among_numa_nodes {
+    static_assert(NumaNodes < 1 || Llcs < 1 || Llcs % NumaNodes == 0,
+                  "KTSTR_TEST: llcs must be a multiple of numa_nodes");
+};
+template <long long Vcpus, int Limit>
+struct vcpus_fit_in_one_machine {
+    static_assert(Vcpus <= Limit,
+                  "KTSTR_TEST: llcs * cores * threads must be at most 252, what one machine holds");
+};
+template <int MemoryMib>
+struct memory_mib_is_at_least_one {
+    static_assert(MemoryMib >= 1, "KTSTR_TEST: memory_mib must be at least 1");
+};
+
+// Time.
+
+template <long long Milliseconds>
+struct duration_is_positive {
+    static_assert(Milliseconds > 0, "KTSTR_TEST: duration must be positive");
+};
+template <long long Milliseconds>
+struct timeout_is_positive {
+    static_assert(Milliseconds > 0, "KTSTR_TEST: timeout must be positive");
+};
+template <long long TimeoutMs, long long DurationMs>
+struct timeout_covers_duration {
+    static_assert(TimeoutMs >= DurationMs || TimeoutMs <= 0,
+                  "KTSTR_TEST: timeout must not be shorter than duration");
+};
+
+// The host's CPUs.
+
+template <bool HasBudget, bool NoPerfMode>
+struct cpu_budget_requires_no_perf_mode {
+    static_assert(!HasBudget || NoPerfMode, "KTSTR_TEST: cpu_budget requires no_perf_mode");
+};
+template <int Budget>
+struct cpu_budget_is_at_least_one {
+    static_assert(Budget >= 1, "KTSTR_TEST: cpu_budget must be at least 1");
+};
+template <int Budget, long long Vcpus>
+struct cpu_budget_within_vcpus {
+    static_assert(Budget <= Vcpus || Vcpus < 1,
+                  "KTSTR_TEST: cpu_budget must not be above the machine's CPUs");
+};
+template <bool PerformanceMode, bool NoPerfMode>
+struct performance_mode_excludes_no_perf_mode {
+    static_assert(!(PerformanceMode && NoPerfMode),
+                  "KTSTR_TEST: performance_mode and no_perf_mode exclude each other");
+};
+
+template <bool HasArgs, bool HasScheduler>
+struct scheduler_args_require_scheduler {
+    static_assert(!HasArgs || HasScheduler, "KTSTR_TEST: scheduler_args requires a scheduler");
+};
+
+// Tests without a machine.
+
+template <bool HostOnly, bool RequiresSteal>
+struct host_only_excludes_requires_steal {
+    static_assert(!(HostOnly && RequiresSteal),
+                  "KTSTR_TEST: host_only and requires_steal exclude each other");
+};
+template <bool HostOnly, bool RequiresKvm>
+struct host_only_excludes_requires_kvm {
+    static_assert(!(HostOnly && RequiresKvm),
+                  "KTSTR_TEST: host_only and requires_kvm exclude each other");
+};
+template <bool HostOnly, bool HasScheduler>
+struct host_only_excludes_scheduler {
+    static_assert(!(HostOnly && HasScheduler),
+                  "KTSTR_TEST: host_only and scheduler exclude each other");
+};
+template <bool HostOnly, bool HasBudget>
+struct host_only_excludes_cpu_budget {
+    static_assert(!(HostOnly && HasBudget),
+                  "KTSTR_TEST: host_only and cpu_budget exclude each other");
+};
+template <bool HostOnly, bool PerformanceMode>
+struct host_only_excludes_performance_mode {
+    static_assert(!(HostOnly && PerformanceMode),
+                  "KTSTR_TEST: host_only and performance_mode exclude each other");
+};
+
+// The guest kernel's command line.
+
+enum class reserved { none, console, rdinit, init, panic };
+
+constexpr reserved reserved_by(std::string_view arg) {
+    if (arg.starts_with("console="))
+        return reserved::console;
+    if (arg.starts_with("rdinit="))
+        return reserved::rdinit;
+    if (arg.starts_with("init="))
+        return reserved::init;
+    if (arg.starts_with("panic="))
+        return reserved::panic;
+    return reserved::none;
+}
+
+template <reserved What, int Position>
+struct kernel_args_leave_alone_what_ktstr_sets {
+    static_assert(What == reserved::none,
+                  "KTSTR_TEST: kernel_args may not set console=, rdinit=, init= or panic=, ktstr "
+                  "sets them itself");
+};
+template <int Position>
+struct kernel_args_are_one_word_each {
+    static_assert(Position < 0,
+                  "KTSTR_TEST: each of kernel_args is one word: not empty, no space, not \"--\"");
+};
+
+struct kernel_args_seen {
+    int reserved_at = -1;
+    reserved what = reserved::none;
+    int not_a_word_at = -1;
+};
+
+consteval kernel_args_seen look_at_kernel_args(const test_spec& spec) {
+    kernel_args_seen seen;
+    for (std::size_t i = 0; i < spec.kernel_args.size(); ++i) {
+        const std::string_view arg = spec.kernel_args[i];
+        if (seen.what == reserved::none && reserved_by(arg) != reserved::none) {
+            seen.what = reserved_by(arg);
+            seen.reserved_at = static_cast<int>(i);
+        }
+        // Everything behind "--" would go to PID 1, and a space would smuggle in a second word.
+        if (seen.not_a_word_at < 0 &&
+            (arg.empty() || arg == "--" || arg.find_first_of(" \t\n") != std::string_view::npos))
+            seen.not_a_word_at = static_cast<int>(i);
+    }
+    return seen;
+}
+
+/// The product of the dimensions, or a billion for anything above it: nothing may overflow here.
+consteval long long vcpus(const topology& t) {
+    constexpr long long ceiling = 1'000'000'000;
+    if (t.llcs < 1 || t.cores < 1 || t.threads < 1)
+        return 0;
+    const long long cores = static_cast<long long>(t.llcs) * t.cores;
+    return cores > ceiling || cores * t.threads > ceiling ? ceiling : cores * t.threads;
+}
+
+/// What the rules judge, gathered in one evaluation: going back to the spec for each of them is
+/// what a file with many tests would otherwise spend most of its compile time on.
+struct facts {
+    int numa_nodes, llcs, cores, threads;
+    long long vcpus;
+    int memory_mib;
+    long long duration_ms, timeout_ms;
+    bool has_budget;
+    int budget;
+    bool no_perf_mode, performance_mode, host_only, requires_steal, requires_kvm;
+    bool has_scheduler, has_scheduler_args;
+    kernel_args_seen kernel_args;
+};
+
+consteval facts facts_of(const test_spec& spec) {
+    const topology shape = spec.shape();
+    return {.numa_nodes = shape.numa_nodes,
+            .llcs = shape.llcs,
+            .cores = shape.cores,
+            .threads = shape.threads,
+            .vcpus = vcpus(shape),
+            .memory_mib = spec.memory_mib.value_or(1),
+            .duration_ms = spec.duration.count(),
+            .timeout_ms = spec.body_limit().count(),
+            .has_budget = spec.cpu_budget.has_value(),
+            .budget = spec.cpu_budget.value_or(1),
+            .no_perf_mode = spec.no_perf_mode,
+            .performance_mode = spec.performance_mode,
+            .host_only = spec.host_only,
+            .requires_steal = spec.requires_steal,
+            .requires_kvm = spec.requires_kvm,
+            .has_scheduler = spec.scheduler != nullptr,
+            .has_scheduler_args = !spec.scheduler_args.empty(),
+            .kernel_args = look_at_kernel_args(spec)};
+}
+
+template <facts F>
+struct rules
+    : topology_counts_start_at_one<F.numa_nodes, F.llcs, F.cores, F.threads>,
+      llcs_divide_evenly_among_numa_nodes<F.llcs, F.numa_nodes>,
+      vcpus_fit_in_one_machine<F.vcpus, max_vcpus>,
+      memory_mib_is_at_least_one<F.memory_mib>,
+      duration_is_positive<F.duration_ms>,
+      timeout_is_positive<F.timeout_ms>,
+      timeout_covers_duration<F.timeout_ms, F.duration_ms>,
+      cpu_budget_requires_no_perf_mode<F.has_budget, F.no_perf_mode>,
+      cpu_budget_is_at_least_one<F.budget>,
+      cpu_budget_within_vcpus<F.budget, F.vcpus>,
+      performance_mode_excludes_no_perf_mode<F.performance_mode, F.no_perf_mode>,
+      scheduler_args_require_scheduler<F.has_scheduler_args, F.has_scheduler>,
+      host_only_excludes_requires_steal<F.host_only, F.requires_steal>,
+      host_only_excludes_requires_kvm<F.host_only, F.requires_kvm>,
+      host_only_excludes_scheduler<F.host_only, F.has_scheduler>,
+      host_only_excludes_cpu_budget<F.host_only, F.has_budget>,
+      host_only_excludes_performance_mode<F.host_only, F.performance_mode>,
+      kernel_args_leave_alone_what_ktstr_sets<F.kernel_args.what, F.kernel_args.reserved_at>,
+      kernel_args_are_one_word_each<F.kernel_args.not_a_word_at> {
+    static constexpr bool hold = true;
+};
+
+/// What KTSTR_TEST asserts. A spec that is no constant (`llcs = some_variable`) has no facts; the
+/// compiler says so where the test is made, and the rules must not bury that under their own errors.
+template <class Keys, class Rules = rules<facts_of(Keys::spec())>>
+consteval bool rules_hold(int) {
+    return Rules::hold;
+}
+template <class Keys>
+consteval bool rules_hold(...) {
+    return true;
+}
+
+}  // namespace ktstr::detail

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// What KTSTR_TEST(...) says about a test, as a plain constexpr value. Every member below is a key
+// of the macro under the same name; the rules between them are in rules.hpp. Used on both sides.
+#pragma once
+
+#include <ktstr/base/duration.hpp>
+#include <ktstr/base/small_list.hpp>
+#include <ktstr/sched/scheduler.hpp>
+#include <ktstr/topology/topology.hpp>
+
+#include <optional>
+#include <string_view>
+
+namespace ktstr {
+
+struct test_spec {
+    using words = small_list<std::string_view, 16>;
+
+    // The machine. Unset: the scheduler's default, else the default of `topology`.
+    std::optional<int> numa_nodes{};
+    std::optional<int> llcs{};     ///< of the whole machine
+    std::optional<int> cores{};    ///< per LLC
+    std::optional<int> threads{};  ///< per core
+    std::optional<int> memory_mib{};
+
+    /// How long the workload runs. Never scaled: a slow machine does less, it does not run longer.
+    std::chrono::milliseconds duration = std::chrono::seconds{12};
+    /// The body's time limit, before it is scaled to the machine's speed. Unset: see body_limit().
+    std::optional<std::chrono::milliseconds> timeout{};
+    /// Host CPUs that all vCPUs together may use. Unset: one for each vCPU.
+    std::optional<int> cpu_budget{};
+
+    const ktstr::scheduler* scheduler = nullptr;  ///< null: the kernel's own
+    words scheduler_args{};                       ///< after the scheduler's own arguments
+    words kernel_args{};                          ///< added to the guest kernel's command line
+    words tags{};
+
+    bool no_perf_mode = false;      ///< share host CPUs with other tests
+    bool performance_mode = false;  ///< own host CPUs exclusively
+    bool requires_steal = false;    ///< skip where the guest has no steal clock
+    bool requires_kvm = false;      ///< skip under emulation
+    bool host_only = false;         ///< run the body on the host, without a machine
+    bool expect_fail = false;       ///< a failure is the pass, and a pass the failure
+
+    /// The machine this test gets, dimension by dimension: its own word, else the scheduler's,
+    /// else the default.
+    [[nodiscard]] constexpr topology shape() const {
+        topology t;
+        t.numa_nodes = dimension(numa_nodes, &ktstr::scheduler::numa_nodes, t.numa_nodes);
+        t.llcs = dimension(llcs, &ktstr::scheduler::llcs, t.llcs);
+        t.cores = dimension(cores, &ktstr::scheduler::cores, t.cores);
+        t.threads = dimension(threads, &ktstr::scheduler::threads, t.threads);
+        return t;
+    }
+
+    /// The body's time limit: `timeout`, else the workload's time and 30 s to set up and judge.
+    [[nodiscard]] constexpr std::chrono::milliseconds body_limit() const {
+        return timeout.value_or(duration + std::chrono::seconds{30});
+    }
+
+    /// Host CPUs to plan for: `cpu_budget`, else one for each vCPU.
+    [[nodiscard]] constexpr int host_cpus() const {
+        return cpu_budget.value_or(shape().total_cpus());
+    }
+
+private:
+    constexpr int dimension(std::optional<int> own, std::optional<int> ktstr::scheduler::*inherited,
+                            int fallback) const {
+        if (own)
+            return *own;
+        return scheduler != nullptr ? (scheduler->*inherited).value_or(fallback) : fallback;
+    }
+};
+
+}  // namespace ktstr

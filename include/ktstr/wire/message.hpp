@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+// What crosses the link, as plain structs, and their bytes. Each struct lists its fields once, in
+// wire order; encode() and decode() both walk that list, so they can't disagree. Integers are
+// little-endian of their own width, booleans and enums one byte, text and lists are a u32 count and
+// the items, an optional is a presence byte and the value. A message must use its payload to the
+// last byte.
+#pragma once
+
+#include <ktstr/check/verdict.hpp>
+#include <ktstr/wire/frame.hpp>
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace ktstr::wire {
+
+/// Where a guest is. The host's clock runs on every one of them.
+enum class guest_stage : std::uint8_t { started, proving_topology, starting_scheduler, body, collecting, done };
+
+// ---- guest to host ---------------------------------------------------------------------------
+
+struct hello {
+    static constexpr auto type = message_type::hello;
+    std::uint32_t version = protocol_version;
+    std::string ktstr_version{};
+    std::string kernel_release{};
+    std::uint64_t boot_ns = 0;         ///< CLOCK_BOOTTIME when the agent started
+    std::uint64_t calibration_ns = 0;  ///< best time of the calibration loop, see calibration.hpp
+    auto fields(auto& f) { return f(version, ktstr_version, kernel_release, boot_ns, calibration_ns); }
+};
+
+/// What the guest found in its own sysfs, compared with the topology the test asked for.
+struct topology_proof {
+    static constexpr auto type = message_type::topology_proof;
+    bool matches = false;
+    std::string observed{};    ///< in the notation 1n2l4c1t where the machine is regular
+    std::string difference{};  ///< first difference found, empty when it matches
+    auto fields(auto& f) { return f(matches, observed, difference); }
+};
+
+struct stage {
+    static constexpr auto type = message_type::stage;
+    guest_stage at{};
+    std::uint64_t guest_ns = 0;  ///< CLOCK_BOOTTIME
+    auto fields(auto& f) { return f(at, guest_ns); }
+};
+
+enum class stream : std::uint8_t { out = 1, err = 2 };
+
+struct output {
+    static constexpr auto type = message_type::output;
+    wire::stream stream{};
+    std::string bytes{};
+    auto fields(auto& f) { return f(stream, bytes); }
+};
+
+/// One failed check. Passed checks are only counted.
+struct check {
+    static constexpr auto type = message_type::check;
+    std::string kind{};  ///< CHECK, REQUIRE or FAIL
+    std::string file{};
+    std::uint32_t line = 0;
+    std::string expression{};
+    std::string expansion{};
+    auto fields(auto& f) { return f(kind, file, line, expression, expansion); }
+};
+
+/// What one worker of a scenario did.
+struct worker {
+    static constexpr auto type = message_type::worker;
+    std::uint32_t step = 0;
+    std::string cgroup{};
+    std::uint32_t index = 0;
+    std::uint32_t pid = 0;
+    std::uint64_t iterations = 0;
+    std::uint64_t wall_ns = 0;
+    std::uint64_t cpu_ns = 0;
+    bool completed = false;
+    std::string exit_text{};
+    auto fields(auto& f) {
+        return f(step, cgroup, index, pid, iterations, wall_ns, cpu_ns, completed, exit_text);
+    }
+};
+
+/// How the body ended, as the guest saw it. The host may know worse (a panic, a lockup).
+struct outcome {
+    static constexpr auto type = message_type::outcome;
+    ktstr::verdict verdict{};
+    ktstr::reason reason{};
+    std::string message{};
+    std::uint64_t checks = 0;
+    std::uint64_t failed_checks = 0;
+    std::uint64_t body_ns = 0;
+    std::optional<std::uint64_t> steal_ticks{};  ///< USER_HZ over the body; absent where the kernel has no steal clock
+    std::uint64_t output_dropped = 0;          ///< bytes of output beyond max_output_per_test
+    auto fields(auto& f) {
+        return f(verdict, reason, message, checks, failed_checks, body_ns, steal_ticks, output_dropped);
+    }
+};
+
+/// A sentence from the guest's harness itself.
+struct log {
+    static constexpr auto type = message_type::log;
+    std::string text{};
+    auto fields(auto& f) { return f(text); }
+};
+
+struct pong {
+    static constexpr auto type = message_type::pong;
+    std::uint64_t token = 0;
+    auto fields(auto& f) { return f(token); }
+};
+
+/// The command of run_command ended; a wait status as waitpid gives it.
+struct exited {
+    static constexpr auto type = message_type::exited;
+    std::int32_t wait_status = 0;
+    auto fields(auto& f) { return f(wait_status); }
+};
+
+// ---- host to guest ---------------------------------------------------------------------------
+
+struct welcome {
+    static constexpr auto type = message_type::welcome;
+    std::uint32_t version = protocol_version;
+    std::uint64_t wall_clock_ns = 0;  ///< CLOCK_REALTIME of the host
+    auto fields(auto& f) { return f(version, wall_clock_ns); }
+};
+
+struct run_test {
+    static constexpr auto type = message_type::run_test;
+    std::string name{};
+    std::string topology{};  ///< what the guest must find, 1n2l4c1t
+    std::vector<std::uint32_t> distances{};  ///< nodes x nodes, row by row; empty: not checked
+    std::uint64_t seed = 0;
+    std::uint64_t duration_ms = 0;
+    std::uint64_t timeout_ms = 0;  ///< already scaled by dilation
+    double dilation = 1.0;
+    bool prove_topology = true;
+    std::string scheduler{};  ///< path in the guest, empty: the kernel's own
+    std::vector<std::string> scheduler_args{};
+    auto fields(auto& f) {
+        return f(name, topology, distances, seed, duration_ms, timeout_ms, dilation, prove_topology,
+                 scheduler, scheduler_args);
+    }
+};
+
+struct run_command {
+    static constexpr auto type = message_type::run_command;
+    std::vector<std::string> argv{};
+    std::vector<std::string> environment{};  ///< NAME=value
+    bool terminal = false;                 ///< give it a pty
+    std::uint16_t rows = 24, columns = 80;
+    auto fields(auto& f) { return f(argv, environment, terminal, rows, columns); }
+};
+
+/// Bytes for the command's standard input; empty means end of input.
+struct input {
+    static constexpr auto type = message_type::input;
+    std::string bytes{};
+    auto fields(auto& f) { return f(bytes); }
+};
+
+struct ping {
+    static constexpr auto type = message_type::ping;
+    std::uint64_t token = 0;
+    auto fields(auto& f) { return f(token); }
+};
+
+struct power_off {
+    static constexpr auto type = message_type::power_off;
+    bool unused = false;
+    auto fields(auto& f) { return f(unused); }
+};
+
+struct window_size {
+    static constexpr auto type = message_type::window_size;
+    std::uint16_t rows = 24, columns = 80;
+    auto fields(auto& f) { return f(rows, columns); }
+};
+
+// ---- codec -----------------------------------------------------------------------------------
+
+namespace detail {
+
+class writer {
+public:
+    explicit writer(std::string& out) : out_(out) {}
+    bool operator()(auto&... fields) { return (put(fields), ..., true); }
+
+private:
+    template <std::integral T>
+    void put(T value) {
+        put_le(out_, static_cast<std::make_unsigned_t<T>>(value));
+    }
+    void put(bool value) { out_.push_back(value ? 1 : 0); }
+    template <class T>
+        requires std::is_enum_v<T>
+    void put(T value) {
+        put_le(out_, static_cast<std::uint8_t>(value));
+    }
+    void put(double value) { put_le(out_, std::bit_cast<std::uint64_t>(value)); }
+    void put(const std::string& text) {
+        put_le(out_, static_cast<std::uint32_t>(text.size()));
+        out_.append(text);
+    }
+    template <class T>
+    void put(const std::vector<T>& items) {
+        put_le(out_, static_cast<std::uint32_t>(items.size()));
+        for (const auto& item : items)
+            put(item);
+    }
+    template <class T>
+    void put(const std::optional<T>& value) {
+        put(value.has_value());
+        if (value)
+            put(*value);
+    }
+    std::string& out_;
+};
+
+class reader {
+public:
+    explicit reader(std::string_view in) : in_(in) {}
+    bool operator()(auto&... fields) { return (get(fields) && ...); }
+    [[nodiscard]] bool at_end() const { return in_.empty(); }
+
+private:
+    template <std::integral T>
+    bool get(T& value) {
+        if (in_.size() < sizeof(T))
+            return false;
+        value = static_cast<T>(get_le<std::make_unsigned_t<T>>(in_.data()));
+        in_.remove_prefix(sizeof(T));
+        return true;
+    }
+    bool get(bool& value) {
+        std::uint8_t byte = 0;
+        if (!get(byte) || byte > 1)
+            return false;
+        value = byte == 1;
+        return true;
+    }
+    // The last enumerator of each enum is the bound; an unknown value is a broken message.
+    static constexpr std::uint8_t last_of(guest_stage) { return static_cast<std::uint8_t>(guest_stage::done); }
+    static constexpr std::uint8_t last_of(stream) { return static_cast<std::uint8_t>(stream::err); }
+    static constexpr std::uint8_t last_of(verdict) { return static_cast<std::uint8_t>(verdict::fail); }
+    static constexpr std::uint8_t last_of(reason) { return static_cast<std::uint8_t>(reason::skipped); }
+    template <class T>
+        requires std::is_enum_v<T>
+    bool get(T& value) {
+        std::uint8_t byte = 0;
+        if (!get(byte) || byte > last_of(T{}))
+            return false;
+        value = static_cast<T>(byte);
+        return true;
+    }
+    bool get(double& value) {
+        std::uint64_t bits = 0;
+        if (!get(bits))
+            return false;
+        value = std::bit_cast<double>(bits);
+        return true;
+    }
+    bool get(std::string& text) {
+        std::uint32_t size = 0;
+        if (!get(size) || size > in_.size())
+            return false;
+        text.assign(in_.substr(0, size));
+        in_.remove_prefix(size);
+        return true;
+    }
+    template <class T>
+    bool get(std::vector<T>& items) {
+        std::uint32_t count = 0;
+        // Every item takes at least one byte, so a count beyond the rest is a lie; without this
+        // check it would be an allocation of the sender's choosing.
+        if (!get(count) || count > in_.size())
+            return false;
+        items.clear();
+        for (std::uint32_t i = 0; i < count; ++i)
+            if (!get(items.emplace_back()))
+                return false;
+        return true;
+    }
+    template <class T>
+    bool get(std::optional<T>& value) {
+        bool present = false;
+        if (!get(present))
+            return false;
+        value.reset();
+        return !present || get(value.emplace());
+    }
+    std::string_view in_;
+};
+
+}  // namespace detail
+
+/// The payload of a message.
+template <class Message>
+[[nodiscard]] std::string encode(Message message) {
+    std::string out{};
+    detail::writer write(out);
+    message.fields(write);
+    return out;
+}
+
+/// The message in a payload, or nothing when the bytes are not exactly one.
+template <class Message>
+[[nodiscard]] std::optional<Message> decode(std::string_view payload) {
+    Message message;
+    detail::reader read(payload);
+    if (!message.fields(read) || !read.at_end())
+        return std::nullopt;
+    return message;
+}
+
+/// Counts the frames of one direction and turns messages into bytes.
+class encoder {
+public:
+    template <class Message>
+    [[nodiscard]] std::string operator()(const Message& message) {
+        std::string out;
+        append_frame(out, Message::type, sequence_++, encode(message));
+        return out;
+    }
+    /// A frame that arrived on another link, passed on unread.
+    [[nodiscard]] std::string operator()(const frame& f) {
+        std::string out;
+        append_frame(out, f.type, sequence_++, f.payload);
+        return out;
+    }
+
+private:
+    std::uint32_t sequence_ = 0;
+};
+
+}  // namespace ktstr::wire

@@ -1,0 +1,4 @@
+// EXPECT: KTSTR_TEST: the first argument is the test's name, a plain identifier
+#include <ktstr/ktstr.hpp>
+
+KTSTR_TEST(no_perf_mode, cpu_budget = 1) {}

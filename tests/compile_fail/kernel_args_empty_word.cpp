@@ -1,0 +1,4 @@
+// EXPECT: KTSTR_TEST: each of kernel_args is one word
+#include <ktstr/ktstr.hpp>
+
+KTSTR_TEST(t, kernel_args = {""}) {}

@@ -1,0 +1,22 @@
+// COMPILES
+// The other files prove that faults are found; this one proves that a file in order is left alone,
+// so that the runner itself can be seen to tell the two apart.
+#include <ktstr/ktstr.hpp>
+
+constexpr ktstr::scheduler demo{
+    .name = "demo", .binary = "scx_demo", .args = {}, .numa_nodes = 2, .llcs = 4};
+constexpr int four = 4;
+
+KTSTR_TEST(plain) {}
+KTSTR_TEST(every_key, tags = {"smoke", "numa"}, kernel_args = {"quiet", "isolcpus=1"},
+           scheduler_args = {"--slice-us", "20000"}, scheduler = demo, numa_nodes = 2, llcs = four,
+           cores = 4u, threads = 2L, memory_mib = 1024, duration = 5s, timeout = 1min,
+           cpu_budget = 2, no_perf_mode, performance_mode = false, requires_steal,
+           requires_kvm = true, host_only = false, expect_fail) {}
+KTSTR_TEST(largest, llcs = 14, cores = 9, threads = 2) {}
+KTSTR_TEST(budget_of_all, llcs = 2, cores = 4, no_perf_mode, cpu_budget = 8) {}
+KTSTR_TEST(steal_without_budget, requires_steal) {}
+KTSTR_TEST(limit_equals_duration, duration = 5s, timeout = 5000ms) {}
+KTSTR_TEST(one_tag, tags = "smoke", kernel_args = "init_on_alloc=1") {}
+KTSTR_TEST(no_tags, tags = {}) {}
+KTSTR_TEST(on_the_host, host_only, tags = {"host"}) {}

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""check.py KIND SOURCE_DIR BUILD_DIR WORK_DIR GENERATOR COMPILER -- ktstr as a user's project takes it in.
+
+KIND is find_package, add_subdirectory or meson. Builds the project of that name beside this file against the tree
+(for find_package: against what its build installs), runs the test that needs no machine, and reads what the user's
+test runner knows of the tests.
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+NAMES = {"sum_on_the_host", "large_machine_small_budget", "larger_than_most_hosts"}
+
+
+def run(*command, cwd=None, environment=None, ok=(0,)):
+    print("$", *command, flush=True)
+    done = subprocess.run([str(part) for part in command], cwd=cwd, text=True, stdout=subprocess.PIPE,
+                          env={**os.environ, **(environment or {})})
+    if done.returncode not in ok:
+        sys.exit(f"ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def equal(got, wanted, what):
+    if got != wanted:
+        sys.exit(f"{what}: got {got!r}, wanted {wanted!r}")
+    print(f"ok: {what}")
+
+
+def check_program(program):
+    equal(set(run(program, "--list").split()), NAMES, "--list names the tests")
+
+
+def check_ctest(build):
+    shown = json.loads(run("ctest", "--show-only=json-v1", cwd=build))
+    known = {test["name"]: {p["name"]: p["value"] for p in test["properties"]} for test in shown["tests"]}
+    equal(set(known), NAMES, "every test is registered by its name")
+    host = min(224, os.cpu_count())
+    for name, processors in (("large_machine_small_budget", 1), ("larger_than_most_hosts", host)):
+        equal(known[name].get("PROCESSORS", 1), processors, f"PROCESSORS of {name}")
+    equal(known["sum_on_the_host"]["TIMEOUT"], 7 * 20 + 300.0, "TIMEOUT of sum_on_the_host")
+    equal(known["large_machine_small_budget"]["TIMEOUT"], 60 * 20 + 300.0, "TIMEOUT of large_machine_small_budget")
+    equal(known["sum_on_the_host"]["LABELS"], ["arithmetic", "mine", "quick"], "LABELS of sum_on_the_host")
+    equal({facts["SKIP_RETURN_CODE"] for facts in known.values()}, {4}, "SKIP_RETURN_CODE of all")
+    run("ctest", "-R", "^sum_on_the_host$", "--no-tests=error", "--output-on-failure", cwd=build)
+    print("ok: the test that needs no machine passes under ctest")
+
+
+def cmake_build(project, work, generator, compiler, *args):
+    build = work / "build"
+    run("cmake", "-S", HERE / project, "-B", build, "-G", generator, f"-DCMAKE_CXX_COMPILER={compiler}", *args)
+    run("cmake", "--build", build)
+    check_program(build / "my_tests")
+    check_ctest(build)
+
+
+def find_package(source, tree_build, work, generator, compiler):
+    prefix = work / "prefix"
+    run("cmake", "--install", tree_build, "--prefix", prefix)
+    installed = {path.relative_to(prefix / "include").as_posix() for path in (prefix / "include").rglob("*")
+                 if path.is_file()}
+    headers = {path.relative_to(source / "include").as_posix() for path in (source / "include").rglob("*.hpp")}
+    equal(installed, headers, "all headers and nothing else is installed under include/")
+    cmake_build("find_package", work, generator, compiler, f"-DCMAKE_PREFIX_PATH={prefix}")
+
+
+def add_subdirectory(source, _, work, generator, compiler):
+    cmake_build("add_subdirectory", work, generator, compiler, f"-DKTSTR_SOURCE_DIR={source}")
+    if (work / "build" / "ktstr" / "bin").exists():
+        sys.exit("a project that takes ktstr in builds its command too, unasked")
+
+
+def meson(source, _, work, __, compiler):
+    if not shutil.which("meson"):
+        print("skipped: meson is not installed; run ./bootstrap deps")
+        sys.exit(1 if "CI" in os.environ else 4)
+    environment = {"CXX": compiler}
+    project = work / "project"
+    shutil.copytree(HERE / "meson", project)
+    shutil.copy(HERE / "my_tests.cpp", project)
+    (project / "subprojects").mkdir()
+    (project / "subprojects" / "ktstr").symlink_to(source)
+    run("meson", "setup", work / "build", project, environment=environment)
+    run("meson", "compile", "-C", work / "build")
+    check_program(work / "build" / "my_tests")
+    tested = run("meson", "test", "-C", work / "build", "--verbose")
+    if "1/1 my_tests OK" not in " ".join(tested.split()) or "1 subtests passed" not in tested:
+        sys.exit(f"meson did not see one TAP test pass:\n{tested}")
+    print("ok: meson reads the TAP lines")
+
+    # The tree's own meson.build: what it installs serves a plain compiler call through pkg-config.
+    prefix = work / "prefix"
+    run("meson", "setup", work / "tree", source, "--prefix", prefix, environment=environment)
+    run("meson", "install", "-C", work / "tree", "--no-rebuild")
+    found = {"PKG_CONFIG_PATH": str(prefix / "share" / "pkgconfig")}
+    version = run("pkg-config", "--modversion", "ktstr", environment=found).strip()
+    main_source = run("pkg-config", "--variable=main_source", "ktstr", environment=found).strip()
+    equal(main_source, str(prefix / "share/cmake/ktstr/ktstr_main.cpp"), f"main_source of ktstr {version}'s ktstr.pc")
+    flags = run("pkg-config", "--cflags", "ktstr", environment=found).split()
+    run(compiler, "-std=c++20", "-fsyntax-only", *flags, HERE / "my_tests.cpp")
+    run(compiler, "-std=c++20", "-fsyntax-only", *flags, main_source)
+    print("ok: pkg-config's flags compile a test file and the main file")
+
+
+def main():
+    kind, source, tree_build, work, generator, compiler = sys.argv[1:]
+    work = pathlib.Path(work).resolve() / kind
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    consumers = {"find_package": find_package, "add_subdirectory": add_subdirectory, "meson": meson}
+    consumers[kind](pathlib.Path(source).resolve(), tree_build, work, generator, compiler)
+
+
+main()

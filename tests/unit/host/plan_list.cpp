@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// --list: exact text, valid JSON for any name, and fast enough to be called after every link.
+#include <ktstr/host/cli/parse.hpp>
+#include <ktstr/host/plan/list.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <chrono>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include <time.h>
+
+#include "report_golden.hpp"
+
+using namespace ktstr;
+using namespace ktstr::host;
+using namespace ktstr::host::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::vector<test_case> sample() {
+    test_spec steal;
+    steal.llcs = 2;
+    steal.cores = 4;
+    steal.threads = 1;
+    steal.no_perf_mode = true;
+    steal.cpu_budget = 2;
+    steal.duration = 5s;
+    steal.requires_steal = true;
+
+    test_spec big;
+    big.numa_nodes = 2;
+    big.llcs = 4;
+    big.cores = 2;
+    big.threads = 2;
+    big.memory_mib = 4096;
+    big.timeout = 2500ms;
+    big.tags.push_back("numa");
+    big.tags.push_back("slow");
+    big.requires_kvm = true;
+    big.performance_mode = true;
+    big.expect_fail = true;
+
+    test_spec host;
+    host.host_only = true;
+    return {
+        {"steal_accrues", "tests/a.cpp", 3, steal, nullptr},
+        {"numa_spread", "tests/a.cpp", 17, big, nullptr},
+        {"plain", "tests/b.cpp", 5, host, nullptr},
+    };
+}
+
+test_list pointers(const std::vector<test_case>& tests) {
+    test_list list;
+    for (const auto& test : tests)
+        list.push_back(&test);
+    return list;
+}
+
+}  // namespace
+
+TEST_CASE("the lists are as agreed", "[plan][list][golden]") {
+    const auto tests = sample();
+    options wanted;
+    require_golden("list/list.txt", list_text(pointers(tests), wanted));
+    wanted.format = list_format::json;
+    require_golden("list/list.json", list_text(pointers(tests), wanted));
+}
+
+TEST_CASE("the JSON list says what a build system needs", "[plan][list]") {
+    const auto tests = sample();
+    options wanted;
+    wanted.format = list_format::json;
+    const auto list = nlohmann::json::parse(list_text(pointers(tests), wanted));
+    REQUIRE(list.size() == 3);
+    CHECK(list[0]["topology"] == "1n2l4c1t");
+    CHECK(list[0]["cpus"] == 8);
+    CHECK(list[0]["memory_mib"] == 512);
+    CHECK(list[0]["timeout_s"] == 35);
+    CHECK(list[0]["cpu_budget"] == 2);
+    CHECK(list[0]["requirements"] == std::vector<std::string>{"steal"});
+    CHECK(list[1]["memory_mib"] == 4096);
+    CHECK(list[1]["timeout_s"] == 2.5);
+    CHECK(list[1]["cpu_budget"].is_null());
+    CHECK(list[1]["tags"] == std::vector<std::string>{"numa", "slow"});
+    CHECK(list[1]["requirements"] == std::vector<std::string>{"kvm", "performance_mode"});
+    CHECK(list[1]["expect_fail"] == true);
+    CHECK(list[2]["cpus"] == 2);
+    CHECK(list[2]["memory_mib"] == 256);
+    CHECK(list[2]["timeout_s"] == 42);
+    CHECK(list[2]["host_only"] == true);
+    CHECK(list[2]["requirements"].empty());
+}
+
+TEST_CASE("--topology shows in the list", "[plan][list]") {
+    const auto tests = sample();
+    options wanted;
+    wanted.format = list_format::json;
+    wanted.topology = topology{.numa_nodes = 1, .llcs = 1, .cores = 16, .threads = 1};
+    const auto list = nlohmann::json::parse(list_text(pointers(tests), wanted));
+    CHECK(list[0]["topology"] == "1n1l16c1t");
+    CHECK(list[2]["memory_mib"] == 1024);
+}
+
+TEST_CASE("an empty list", "[plan][list]") {
+    options wanted;
+    CHECK(list_text({}, wanted).empty());
+    wanted.format = list_format::json;
+    CHECK(list_text({}, wanted) == "[]\n");
+}
+
+TEST_CASE("any path and tag makes valid JSON", "[plan][list]") {
+    test_spec spec;
+    spec.tags.push_back("qu\"ote\\ \n\x01\xff");
+    const std::vector<test_case> tests{{"t", "C:\\odd \u00e9/\x7f.cpp", 1, spec, nullptr}};
+    options wanted;
+    wanted.format = list_format::json;
+    const auto list = nlohmann::json::parse(list_text(pointers(tests), wanted));
+    CHECK(list[0]["file"] == "C:\\odd \u00e9/\x7f.cpp");
+    CHECK(list[0]["tags"][0] == "qu\"ote\\ \n\x01\ufffd");
+}
+
+TEST_CASE("ten thousand tests are listed in a blink", "[plan][list]") {
+    std::deque<std::string> texts;
+    std::vector<test_case> tests;
+    for (int i = 0; i < 10000; ++i) {
+        texts.push_back("test_number_" + std::to_string(i * 7919 % 10000));
+        tests.push_back({texts.back(), "/some/long/path/to/a/source/file.cpp", 10000 - i,
+                         sample()[static_cast<std::size_t>(i % 3)].spec, nullptr});
+    }
+    // All that the process does for --list but write(2), filters included. In CPU time, because the
+    // machine may be busy with other things.
+    const auto cpu_time = [] {
+        ::timespec t{};
+        ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+        return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) / 1e6;
+    };
+    const double start = cpu_time();
+    const auto parsed = parse_options(
+        {"t", "--list", "--format", "json", "--filter", "test_*", "--exclude", "*_number_9999"},
+        {});
+    const auto& wanted = std::get<options>(parsed);
+    const auto all = pointers(tests);
+    REQUIRE(require_distinct_names(all));
+    const auto selected = select_tests(all, wanted);
+    REQUIRE(selected);
+    const auto text = list_text(*selected, wanted);
+    const double took = cpu_time() - start;
+    CHECK(selected->size() == 9999);
+    CHECK(text.size() > 1'000'000);
+    INFO("took " << took << " ms");
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+    CHECK(took < 50);
+#else
+    CHECK(took < 250);  // without optimization or with sanitizers: still no surprise
+#endif
+}

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Runs a test program and compares what it reported with what it had to report."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+
+def run(program, *arguments, environment=None, timeout=900):
+    """Returns (exit code, {test name: its last "test" event}, everything else it said)."""
+    with tempfile.TemporaryDirectory(prefix="ktstr-expect-") as place:
+        report = os.path.join(place, "report.json")
+        done = subprocess.run(
+            [program, "--json", report, "--artifacts", os.path.join(place, "artifacts"), *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})}, timeout=timeout)
+        events = {}
+        checks = []
+        if os.path.exists(report):
+            for line in open(report):
+                event = json.loads(line)
+                if event["event"] == "test":
+                    events[event["name"]] = event
+                elif event["event"] == "check":
+                    checks.append(event)
+        return done.returncode, events, done.stdout.decode(errors="replace"), checks
+
+
+def compare(events, expected):
+    """Lines that say where events and expectations part; a test without an event is one of them."""
+    wrong = []
+    for name, (verdict, reason) in expected.items():
+        event = events.get(name)
+        if event is None:
+            wrong.append(f"{name}: no event, expected {verdict}/{reason}")
+        elif (event["verdict"], event["reason"]) != (verdict, reason):
+            wrong.append(f"{name}: {event['verdict']}/{event['reason']} ({event['message']}), "
+                         f"expected {verdict}/{reason}")
+    for name in events.keys() - expected.keys():
+        wrong.append(f"{name}: ran and nobody expects anything of it")
+    return wrong
+
+
+def conclude(wrong, said=""):
+    """Prints what is wrong and leaves; the program's own words first, they explain it."""
+    if wrong:
+        print(said)
+        print("\n".join("WRONG " + line for line in wrong))
+        sys.exit(1)
+    sys.exit(0)
+
+
+# What the comparison is for: it must see a wrong verdict, a missing test and a surplus one.
+assert compare({"a": {"verdict": "pass", "reason": None, "message": ""}}, {"a": ("fail", "check")})
+assert compare({}, {"a": ("pass", None)})
+assert compare({"a": {"verdict": "pass", "reason": None, "message": ""}}, {})
+assert not compare({"a": {"verdict": "pass", "reason": None, "message": ""}}, {"a": ("pass", None)})

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// Bodies that end in every way there is. What each must be judged as stands in outcomes.py; a body
+// that the harness judged otherwise is a defect of the harness.
+#include <ktstr/ktstr.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <linux/reboot.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace ktstr;
+using namespace std::chrono_literals;
+
+namespace {
+
+void write_to(const char* path, const char* text) {
+    const int fd = ::open(path, O_WRONLY);
+    KTSTR_REQUIRE(fd >= 0);
+    KTSTR_REQUIRE(::write(fd, text, std::strlen(text)) > 0);
+    ::close(fd);
+}
+
+/// The harness's own end of the link, taken from PID 1: a body is root and can do that.
+int steal_link() {
+    const int init = static_cast<int>(::syscall(SYS_pidfd_open, 1, 0));
+    for (int fd = 3; fd < 64; ++fd) {
+        const auto path = "/proc/1/fd/" + std::to_string(fd);
+        char target[256] = {};
+        if (::readlink(path.c_str(), target, sizeof target - 1) <= 0)
+            continue;
+        const std::string name = target;
+        if (name.starts_with("/dev/vport"))
+            return static_cast<int>(::syscall(SYS_pidfd_getfd, init, fd, 0));
+    }
+    return -1;
+}
+
+}  // namespace
+
+KTSTR_TEST(passes, duration = 1s) {
+    int six = 6;
+    KTSTR_CHECK(six == 6);
+    KTSTR_REQUIRE(six < 7);
+}
+
+KTSTR_TEST(passes_without_a_check, duration = 1s) {}
+
+KTSTR_TEST(fails_a_check, duration = 1s) {
+    int six = 6;
+    KTSTR_CHECK(six == 7);
+    KTSTR_CHECK(six == 6);
+}
+
+KTSTR_TEST(ends_at_a_require, duration = 1s) {
+    int six = 6;
+    KTSTR_REQUIRE(six == 7);
+    ::raise(SIGSEGV);
+}
+
+KTSTR_TEST(fails_in_a_forked_child, duration = 1s) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        KTSTR_CHECK(1 == 2);
+        ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+}
+
+KTSTR_TEST(says_fail, duration = 1s) { KTSTR_FAIL("the reason given"); }
+
+KTSTR_TEST(says_skip, duration = 1s) { KTSTR_SKIP("not today"); }
+
+KTSTR_TEST(throws, duration = 1s) { throw std::runtime_error("thrown on purpose"); }
+
+KTSTR_TEST(throws_an_int, duration = 1s) { throw 7; }
+
+KTSTR_TEST(crashes, duration = 1s) {
+    KTSTR_CHECK(1 == 1);
+    ::raise(SIGSEGV);
+}
+
+KTSTR_TEST(aborts, duration = 1s) { std::abort(); }
+
+KTSTR_TEST(exits, duration = 1s) { ::_exit(3); }
+
+KTSTR_TEST(exits_with_zero, duration = 1s) { ::_exit(0); }
+
+KTSTR_TEST(eats_all_memory, duration = 1s, timeout = 60s) {
+    for (;;) {
+        const std::size_t size = 16U << 20;
+        void* page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page != MAP_FAILED)
+            std::memset(page, 1, size);
+    }
+}
+
+KTSTR_TEST(never_returns, duration = 1s, timeout = 1s) {
+    for (;;)
+        ::pause();
+}
+
+KTSTR_TEST(leaves_processes_behind, duration = 1s) {
+    for (int i = 0; i < 4; ++i)
+        if (::fork() == 0) {
+            ::setsid();
+            for (;;)
+                ::pause();
+        }
+}
+
+KTSTR_TEST(panics, duration = 1s) { write_to("/proc/sysrq-trigger", "c"); }
+
+KTSTR_TEST(powers_off, duration = 1s) {
+    ::syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0);
+}
+
+// The kernel's own stall detector, given something real to find: a real-time hog on every CPU, with
+// the throttle that protects against it switched off.
+KTSTR_TEST(stalls_rcu, cores = 1, duration = 1s, timeout = 60s,
+           kernel_args = {"rcupdate.rcu_cpu_stall_timeout=3"}) {
+    write_to("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+    const sched_param priority{.sched_priority = 80};
+    KTSTR_REQUIRE(::sched_setscheduler(0, SCHED_FIFO, &priority) == 0);
+    const auto end = std::chrono::steady_clock::now() + 12s;
+    while (std::chrono::steady_clock::now() < end) {
+    }
+}
+
+KTSTR_TEST(writes_100_mb, duration = 1s, timeout = 60s) {
+    const std::string line(1023, 'x');
+    for (int i = 0; i < 100 * 1024; ++i)
+        std::puts(line.c_str());
+    KTSTR_CHECK(1 == 2);
+}
+
+KTSTR_TEST(sends_garbage, duration = 1s) {
+    const int link = steal_link();
+    KTSTR_REQUIRE(link >= 0);
+    const std::string garbage(4096, '\xa5');
+    KTSTR_REQUIRE(::write(link, garbage.data(), garbage.size()) > 0);
+    for (;;)
+        ::pause();
+}
+
+KTSTR_TEST(sends_an_endless_frame, duration = 1s) {
+    const int link = steal_link();
+    KTSTR_REQUIRE(link >= 0);
+    // A header as the host expects it, announcing 4 GiB.
+    const unsigned char header[16] = {'K', 'T', 'R', '1', 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
+    KTSTR_REQUIRE(::write(link, header, sizeof header) == sizeof header);
+    for (;;)
+        ::pause();
+}
+
+KTSTR_TEST(expected_to_fail_and_fails, duration = 1s, expect_fail) { KTSTR_CHECK(1 == 2); }
+
+KTSTR_TEST(expected_to_fail_and_passes, duration = 1s, expect_fail) { KTSTR_CHECK(1 == 1); }
+
+KTSTR_TEST(requires_kvm_here, duration = 1s, requires_kvm) { KTSTR_FAIL("must not run"); }
+
+KTSTR_TEST(wants_more_host_cpus_than_there_are, cores = 8, cpu_budget = 8, no_perf_mode, duration = 1s) {}
+
+KTSTR_TEST(on_the_host_passes, host_only, duration = 1s) { KTSTR_CHECK(::getpid() != 1); }
+
+KTSTR_TEST(on_the_host_crashes, host_only, duration = 1s) { ::raise(SIGSEGV); }
+
+KTSTR_TEST(on_the_host_never_returns, host_only, duration = 1s, timeout = 1s) {
+    if (::fork() == 0)
+        for (;;)
+            ::pause();
+    for (;;)
+        ::pause();
+}

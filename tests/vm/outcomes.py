@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""outcomes.py PROGRAM: every way a body can end is judged as what it is."""
+import sys
+
+import expect
+
+EXPECTED = {
+    "passes": ("pass", None),
+    "passes_without_a_check": ("pass", None),
+    "fails_a_check": ("fail", "check"),
+    "ends_at_a_require": ("fail", "check"),
+    "fails_in_a_forked_child": ("fail", "check"),
+    "says_fail": ("fail", "check"),
+    "says_skip": ("skip", "skipped"),
+    "throws": ("fail", "exception"),
+    "throws_an_int": ("fail", "exception"),
+    "crashes": ("fail", "signal"),
+    "aborts": ("fail", "signal"),
+    "exits": ("fail", "exit"),
+    "exits_with_zero": ("fail", "exit"),
+    "eats_all_memory": ("fail", "oom"),
+    "never_returns": ("fail", "timeout"),
+    "leaves_processes_behind": ("pass", None),
+    "panics": ("fail", "panic"),
+    "powers_off": ("fail", "guest_exit"),
+    "stalls_rcu": ("fail", "lockup"),
+    "writes_100_mb": ("fail", "check"),
+    "sends_garbage": ("inconclusive", "infrastructure"),
+    "sends_an_endless_frame": ("inconclusive", "infrastructure"),
+    "expected_to_fail_and_fails": ("pass", None),
+    "expected_to_fail_and_passes": ("fail", "check"),
+    "requires_kvm_here": ("skip", "requirement"),
+    "wants_more_host_cpus_than_there_are": ("skip", "requirement"),
+    "on_the_host_passes": ("pass", None),
+    "on_the_host_crashes": ("fail", "signal"),
+    "on_the_host_never_returns": ("fail", "timeout"),
+}
+
+program = sys.argv[1]
+# The carrier a body can tamper with, see steal_link() there. Two host CPUs, so that the test that
+# wants eight has something to be refused for wherever this runs.
+code, events, said, checks = expect.run(program, "--accel", "tcg", "--internal-link", "virtio-serial",
+                                        environment={"KTSTR_CPU_CAP": "2"}, timeout=1500)
+wrong = expect.compare(events, EXPECTED)
+if code != 1:
+    wrong.append(f"exit code {code}, expected 1 because tests failed")
+
+
+def require(condition, sentence):
+    if not condition:
+        wrong.append(sentence)
+
+
+if not wrong:
+    require(events["passes"]["checks"] == 2, "passes: two checks were made")
+    require(events["passes_without_a_check"]["checks"] == 0, "passes_without_a_check: made none")
+    require(events["crashes"]["checks"] == 1, "crashes: the check before the crash counts")
+    require(events["panics"]["checks"] is None, "panics: nobody counted, so null and not 0")
+    require("six == 7 (6 == 7)" in events["fails_a_check"]["message"], "fails_a_check: both operands")
+    require("thrown on purpose" in events["throws"]["message"], "throws: the exception's own words")
+    require("SEGV" in events["crashes"]["message"], "crashes: the signal's name")
+    require("3" in events["exits"]["message"], "exits: the status")
+    require("panic" in events["panics"]["message"], "panics: the kernel's own line")
+    require(events["passes"]["steal_guest_ticks"] is None, "passes: no steal clock under tcg, so null")
+    require(events["passes"]["steal_host_ns"] is not None, "passes: the host's wait was measured")
+    require(events["passes"]["artifacts"] is None, "passes: leaves no files")
+    require(events["panics"]["artifacts"] is not None, "panics: leaves its files")
+    require(events["passes"]["dilation"] >= 1, "passes: dilation is measured")
+    require(any(c["test"] == "fails_in_a_forked_child" for c in checks), "a forked child's check arrives")
+    require("bytes of output beyond the limit were dropped" in said, "writes_100_mb: says what was dropped")
+    require("Kernel panic" in said, "panics: the console's last lines are shown")
+expect.conclude(wrong, said)

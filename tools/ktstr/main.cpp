@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// The `ktstr` tool: what is not about one test program. Each subcommand has a header of its own;
+// this file only names them and turns bad usage into exit code 5.
+#include <CLI/CLI.hpp>
+#include <exception>
+
+#include "kernel_command.hpp"
+#include "package_command.hpp"
+
+int main(int argc, char** argv) {
+    try {
+        CLI::App app{"ktstr: test Linux CPU schedulers in virtual machines", "ktstr"};
+        app.require_subcommand(1);
+        int status = 0;
+        ktstr::tool::add_kernel_command(app, status);
+        ktstr::tool::add_package_command(app, status);
+        try {
+            app.parse(argc, argv);
+        } catch (const CLI::ParseError& stop) {
+            return app.exit(stop) == 0 ? 0 : ktstr::tool::exit_usage;
+        }
+        return status;
+    } catch (const std::exception& failure) {
+        ktstr::tool::say(failure.what());
+        return ktstr::tool::exit_cannot;
+    }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// How the subcommands of `ktstr` speak: results on standard output, everything else on standard
+// error, and the exit codes 0 done, 3 could not be done, 5 bad usage. Host side.
+#pragma once
+
+#include <ktstr/base/error.hpp>
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string_view>
+
+namespace ktstr::tool {
+
+inline constexpr int exit_cannot = 3;
+inline constexpr int exit_usage = 5;
+
+/// Progress: one line on standard error.
+inline void say(std::string_view line) {
+    fmt::print(stderr, "ktstr: {}\n", line);
+    std::fflush(stderr);
+}
+
+/// Tells why, and returns the exit code for it.
+inline int cannot(const error& why) {
+    say(why.message());
+    return exit_cannot;
+}
+
+}  // namespace ktstr::tool
