@@ -16,6 +16,7 @@ KTSTR_TEST(every_key, tags = {"smoke", "numa"}, kernel_args = {"quiet", "isolcpu
 KTSTR_TEST(largest, llcs = 14, cores = 9, threads = 2) {}
 KTSTR_TEST(budget_of_all, llcs = 2, cores = 4, no_perf_mode, cpu_budget = 8) {}
 KTSTR_TEST(steal_without_budget, requires_steal) {}
+KTSTR_TEST(limit_below_the_default_duration, timeout = 5s) {}
 KTSTR_TEST(limit_equals_duration, duration = 5s, timeout = 5000ms) {}
 KTSTR_TEST(one_tag, tags = "smoke", kernel_args = "init_on_alloc=1") {}
 KTSTR_TEST(no_tags, tags = {}) {}

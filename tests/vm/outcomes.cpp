@@ -129,15 +129,31 @@ KTSTR_TEST(powers_off, duration = 1s) {
 }
 
 // The kernel's own stall detector, given something real to find: a real-time hog on every CPU, with
-// the throttle that protects against it switched off.
-KTSTR_TEST(stalls_rcu, cores = 1, duration = 1s, timeout = 60s,
+// the throttle and the deadline servers that protect against it switched off.
+KTSTR_TEST(stalls_rcu, cores = 2, duration = 1s, timeout = 60s,
            kernel_args = {"rcupdate.rcu_cpu_stall_timeout=3"}) {
     write_to("/proc/sys/kernel/sched_rt_runtime_us", "-1");
-    const sched_param priority{.sched_priority = 80};
-    KTSTR_REQUIRE(::sched_setscheduler(0, SCHED_FIFO, &priority) == 0);
-    const auto end = std::chrono::steady_clock::now() + 12s;
-    while (std::chrono::steady_clock::now() < end) {
-    }
+    write_to("/sys/kernel/debug/sched/fair_server/cpu0/runtime", "0");
+    write_to("/sys/kernel/debug/sched/fair_server/cpu1/runtime", "0");
+    // A grace period must be under way when its kthread is starved, so somebody always waits for one.
+    std::thread([] {
+        for (;;)
+            ::syscall(SYS_membarrier, 1 /* MEMBARRIER_CMD_GLOBAL */, 0, 0);
+    }).detach();
+    const auto hog = [](int cpu) {
+        cpu_set_t only;
+        CPU_ZERO(&only);
+        CPU_SET(static_cast<std::size_t>(cpu), &only);
+        ::sched_setaffinity(0, sizeof only, &only);
+        const sched_param priority{.sched_priority = 80};
+        ::sched_setscheduler(0, SCHED_FIFO, &priority);
+        const auto end = std::chrono::steady_clock::now() + 12s;
+        while (std::chrono::steady_clock::now() < end) {
+        }
+    };
+    std::thread other(hog, 1);
+    hog(0);
+    other.join();
 }
 
 KTSTR_TEST(writes_100_mb, duration = 1s, timeout = 60s) {

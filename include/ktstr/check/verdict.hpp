@@ -95,6 +95,9 @@ constexpr std::optional<Enum> named(std::string_view text,
 [[nodiscard]] constexpr verdict verdict_of(reason r) {
     if (r == reason::none)
         return verdict::pass;
+    // A machine that never came up shows nothing of the scheduler, good or bad.
+    if (r == reason::boot_timeout)
+        return verdict::inconclusive;
     if (r <= reason::scheduler_exit)
         return verdict::fail;
     if (r <= reason::no_data)

@@ -169,7 +169,9 @@ struct facts {
     int numa_nodes, llcs, cores, threads;
     long long vcpus;
     int memory_mib;
-    long long duration_ms, timeout_ms;
+    long long duration_ms;
+    long long own_duration_ms;  // 0: the default, which a body without a scenario need not care about
+    long long timeout_ms;
     bool has_budget;
     int budget;
     bool no_perf_mode, performance_mode, host_only, requires_steal, requires_kvm;
@@ -186,6 +188,7 @@ consteval facts facts_of(const test_spec& spec) {
             .vcpus = vcpus(shape),
             .memory_mib = spec.memory_mib.value_or(1),
             .duration_ms = spec.duration.count(),
+            .own_duration_ms = spec.duration == test_spec{}.duration ? 0 : spec.duration.count(),
             .timeout_ms = spec.body_limit().count(),
             .has_budget = spec.cpu_budget.has_value(),
             .budget = spec.cpu_budget.value_or(1),
@@ -207,7 +210,7 @@ struct rules
       memory_mib_is_at_least_one<F.memory_mib>,
       duration_is_positive<F.duration_ms>,
       timeout_is_positive<F.timeout_ms>,
-      timeout_covers_duration<F.timeout_ms, F.duration_ms>,
+      timeout_covers_duration<F.timeout_ms, F.own_duration_ms>,
       cpu_budget_requires_no_perf_mode<F.has_budget, F.no_perf_mode>,
       cpu_budget_is_at_least_one<F.budget>,
       cpu_budget_within_vcpus<F.budget, F.vcpus>,

@@ -87,9 +87,10 @@ TEST_CASE("each reason has its verdict") {
     for (const reason r :
          {reason::check, reason::exception, reason::signal, reason::exit, reason::oom,
           reason::panic, reason::oops, reason::lockup, reason::guest_exit, reason::timeout,
-          reason::hang, reason::boot_timeout, reason::scheduler_exit})
+          reason::hang, reason::scheduler_exit})
         CHECK(verdict_of(r) == verdict::fail);
-    for (const reason r : {reason::topology_mismatch, reason::infrastructure, reason::no_data})
+    for (const reason r : {reason::boot_timeout, reason::topology_mismatch, reason::infrastructure,
+                           reason::no_data})
         CHECK(verdict_of(r) == verdict::inconclusive);
     for (const reason r : {reason::requirement, reason::skipped})
         CHECK(verdict_of(r) == verdict::skip);

@@ -118,7 +118,13 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
 
     if (auto found = find_qemu(*root)) {
         setup.qemu = *found;
-        seen.good("QEMU", found->version_text + " at " + found->path.string());
+        if (found->version < qemu_sound_emulation)
+            seen.limited("QEMU",
+                         found->version_text + " at " + found->path.string() +
+                             "; its emulation can crash guest kernels with several vCPUs, 8.1 does not",
+                         "ktstr package fetch qemu-system-x86/bookworm-backports");
+        else
+            seen.good("QEMU", found->version_text + " at " + found->path.string());
     } else {
         seen.missing("QEMU", found.error().message(), "apt install qemu-system-x86");
     }

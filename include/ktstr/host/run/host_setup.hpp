@@ -39,6 +39,7 @@ struct host_setup {
     kvm_facts kvm;
     accelerator accel = accelerator::tcg;
     std::string accel_note;  ///< said aloud when auto could not take KVM
+    std::vector<std::string> notes;  ///< what else a person should know of this host
     host::kernel kernel;
     std::optional<kernel_config> config;
     link_facts links;
@@ -119,8 +120,15 @@ struct host_setup {
     if (!accel)
         return std::move(accel).error();
     setup.accel = *accel;
-    if (setup.accel == accelerator::tcg)
+    if (setup.accel == accelerator::tcg) {
         setup.tsc_khz = measure_tsc_khz();
+        if (setup.qemu.version < qemu_sound_emulation)
+            setup.notes.push_back(
+                "the emulation of QEMU " + std::to_string(setup.qemu.version.major) + '.' +
+                std::to_string(setup.qemu.version.minor) +
+                " can crash guest kernels with several vCPUs at random; use 8.1 or newer (Debian 12: "
+                "ktstr package fetch qemu-system-x86/bookworm-backports)");
+    }
     auto kernel = resolve_kernel({.spec = wanted.kernel.value_or("distro"), .progress = progress});
     if (!kernel)
         return std::move(kernel).error();

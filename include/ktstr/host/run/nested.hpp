@@ -254,6 +254,8 @@ namespace detail {
     started.jobs = wanted.jobs;
     started.notes.push_back("nested: one emulated machine with " + std::to_string(m->topology.total_cpus()) +
                             " CPUs, the tests under real KVM in it");
+    for (const auto& note : setup->notes)
+        started.notes.push_back(note);
     started.wall_time = std::chrono::system_clock::now();
     started.at = begun;
     events(started);

@@ -98,6 +98,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     }
     if (!setup->accel_note.empty())
         started.notes.push_back(setup->accel_note);
+    for (const auto& note : setup->notes)
+        started.notes.push_back(note);
     started.wall_time = std::chrono::system_clock::now();
     started.at = begun;
     events(started);

@@ -543,6 +543,11 @@ private:
             return;
         if (e.result != verdict::pass)
             e.console_tail = vm_->console().tail(20);
+        // Two witnesses of one fact, side by side for whoever wonders.
+        if (e.steal_guest_ticks && e.steal_host_ns)
+            e.notes.push_back("steal: the guest counted " + std::to_string(*e.steal_guest_ticks) +
+                              " ticks, the host saw its vCPUs wait " +
+                              std::to_string(*e.steal_host_ns / 1'000'000) + " ms");
         if (vm_->console().dropped() > 0)
             e.notes.push_back(std::to_string(vm_->console().dropped()) +
                               " bytes of console beyond the limit were dropped");

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
-#include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 
 #include <compare>
@@ -60,30 +60,31 @@ struct qemu {
     return {};
 }
 
-/// The QEMU in PATH, if it is new enough.
-[[nodiscard]] inline result<qemu> find_qemu(const std::filesystem::path& cache_root) {
+/// Before this version the emulator could translate a page of code while another vCPU was patching
+/// it, and keep the stale translation: kernels with several vCPUs then died of int3 or of worse at
+/// random. docs/decisions/0001-qemu-for-emulation.md has the evidence.
+inline constexpr qemu_version qemu_sound_emulation{8, 1};
+
+namespace detail {
+
+/// The version of one QEMU, from the cache if its file is the one that was asked before.
+[[nodiscard]] inline result<qemu> ask_qemu(const std::filesystem::path& program,
+                                           const std::filesystem::path& cache_root) {
     qemu found;
-    found.path = find_in_path("qemu-system-x86_64");
-    if (found.path.empty())
-        return plain_error("find", "qemu-system-x86_64", "it is not in PATH",
-                           "install QEMU (Debian: apt install qemu-system-x86; Fedora: dnf install "
-                           "qemu-system-x86)");
+    found.path = program;
     struct stat st {};
-    ::stat(found.path.c_str(), &st);
-    const auto key = found.path.string() + ' ' + std::to_string(st.st_size) + ' ' +
+    ::stat(program.c_str(), &st);
+    const auto key = program.string() + ' ' + std::to_string(st.st_size) + ' ' +
                      std::to_string(st.st_ctim.tv_sec) + '.' + std::to_string(st.st_ctim.tv_nsec);
-    const auto note = cache_root / "qemu-version";
+    const auto note = cache_root / ("qemu-version-" + content_hash().add(std::string_view(key)).hex());
     {
         std::ifstream in(note);
-        std::string known_key;
-        std::string known_text;
-        if (std::getline(in, known_key) && std::getline(in, known_text) && known_key == key)
-            found.version_text = known_text;
+        std::getline(in, found.version_text);
     }
     if (found.version_text.empty()) {
         tool_command ask;
-        ask.argv = {found.path.string(), "--version"};
-        ask.timeout = std::chrono::seconds(20);
+        ask.argv = {program.string(), "--version"};
+        ask.timeout = std::chrono::seconds(60);
         auto ran = run_tool(std::move(ask));
         if (!ran)
             return std::move(ran).error();
@@ -92,17 +93,50 @@ struct qemu {
         std::error_code ignored;
         std::filesystem::create_directories(cache_root, ignored);
         const auto fresh = note.string() + '.' + std::to_string(::getpid());
-        if (std::ofstream out(fresh); out << key << '\n' << found.version_text << '\n')
+        if (std::ofstream out(fresh); out << found.version_text << '\n')
             std::filesystem::rename(fresh, note, ignored);
     }
     auto version = parse_qemu_version(found.version_text);
     if (!version)
         return std::move(version).error();
     found.version = *version;
-    if (found.version < qemu_floor)
-        return plain_error("use", found.path.string(),
-                           "it is QEMU " + std::to_string(found.version.major) + '.' +
-                               std::to_string(found.version.minor) + ", and " +
+    return found;
+}
+
+/// A QEMU that was fetched into the cache; the newest if there are several, empty if there is none.
+[[nodiscard]] inline std::filesystem::path fetched_qemu(const std::filesystem::path& cache_root) {
+    std::filesystem::path newest;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at(cache_root / "packages" / "qemu-system-x86", failed), end;
+         !failed && at != end; at.increment(failed)) {
+        auto candidate = at->path() / "root/usr/bin/qemu-system-x86_64";
+        if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
+            newest = std::move(candidate);
+    }
+    return newest;
+}
+
+}  // namespace detail
+
+/// The QEMU to use: the one in PATH, unless that is too old to emulate soundly and a newer one was
+/// fetched into the cache.
+[[nodiscard]] inline result<qemu> find_qemu(const std::filesystem::path& cache_root) {
+    const auto installed = find_in_path("qemu-system-x86_64");
+    const auto fetched = detail::fetched_qemu(cache_root);
+    if (installed.empty() && fetched.empty())
+        return plain_error("find", "qemu-system-x86_64", "it is not in PATH",
+                           "install QEMU (Debian: apt install qemu-system-x86; Fedora: dnf install "
+                           "qemu-system-x86)");
+    auto found = detail::ask_qemu(installed.empty() ? fetched : installed, cache_root);
+    if (!found)
+        return found;
+    if (found->version < qemu_sound_emulation && !fetched.empty() && !installed.empty())
+        if (auto newer = detail::ask_qemu(fetched, cache_root); newer && found->version < newer->version)
+            found = std::move(newer);
+    if (found->version < qemu_floor)
+        return plain_error("use", found->path.string(),
+                           "it is QEMU " + std::to_string(found->version.major) + '.' +
+                               std::to_string(found->version.minor) + ", and " +
                                std::to_string(qemu_floor.major) + '.' +
                                std::to_string(qemu_floor.minor) + " is the oldest that works",
                            "install a newer QEMU and put it first in PATH");
