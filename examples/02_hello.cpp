@@ -13,7 +13,8 @@ KTSTR_TEST(hello_from_a_machine_of_its_own, llcs = 2, cores = 2, duration = 1s, 
     KTSTR_CHECK(ctx.topology().cpus_in_llc(1).count() == 2);
     KTSTR_CHECK(::sysconf(_SC_NPROCESSORS_ONLN) == 4);
 
-    auto const result = execute_steps(
-        ctx, {step{.setup = {ctx.cgroup_def("load").workers(4).work(spin_wait{})}, .hold = hold::full}});
+    const auto result = execute_steps(
+        ctx,
+        {step{.setup = {ctx.cgroup_def("load").workers(4).work(spin_wait{})}, .hold = hold::full}});
     KTSTR_CHECK(result.iterations() > 0);
 }

@@ -51,6 +51,7 @@ def settled(check, seconds=20):
 
 
 def nothing_left(case):
+    print("tried:", case, flush=True)
     if not settled(lambda: not ours()):
         wrong.append(f"{case}: processes left behind: {ours()}")
     if not settled(lambda: not os.listdir(runtime)):
@@ -111,21 +112,20 @@ if not kernels:
     wrong.append("no kernel in the cache: run `ktstr kernel fetch distro` first")
 else:
     kernel = sorted(kernels)[-1]
-    modules = next(iter(glob.glob(kernel + "/**/modules.dep", recursive=True)), None)
-    image = next(iter(glob.glob(kernel + "/**/vmlinuz*", recursive=True)), None)
-    config = next(iter(glob.glob(kernel + "/**/config*", recursive=True)), None)
-    if not (modules and image and config):
-        wrong.append(f"{kernel} has no modules.dep, vmlinuz or config")
+    # The cache's own layout; a change of it must be noticed here and not make the cases below vanish.
+    modules, image, config = (os.path.join(kernel, name) for name in ("modules/modules.dep", "bzImage", "config"))
+    if not all(map(os.path.exists, (modules, image, config))):
+        wrong.append(f"{kernel} lacks modules.dep, bzImage or config")
     else:
         def variant(name, edit, drop=()):
             """A kernel directory whose configuration says something else, with some modules taken away."""
             path = os.path.join(place, name)
             os.makedirs(path)
-            os.symlink(image, os.path.join(path, "vmlinuz"))
+            shutil.copy(image, os.path.join(path, "bzImage"))  # a link would lead to the config beside it
             text = open(config).read()
             open(os.path.join(path, "config"), "w").write(edit(text))
             shutil.copytree(os.path.dirname(modules), os.path.join(path, "modules"), symlinks=True,
-                            ignore=shutil.ignore_patterns("vmlinuz*", "vmlinux*", "config*", "System.map", *drop))
+                            ignore=shutil.ignore_patterns(*drop))
             return path
 
         bare = variant("no-link", lambda t: "\n".join(
@@ -173,7 +173,7 @@ if os.geteuid() == 0 and kernels:
     os.mkdir(small)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small]).returncode == 0:
         try:
-            ended("disk full in the cache", 3, "No space left", arguments=["--kernel", image],
+            ended("disk full in the cache", 3, "disk full", "KTSTR_CACHE_DIR", arguments=["--kernel", image],
                   environment={"KTSTR_CACHE_DIR": small})
             left = [f for f in glob.glob(small + "/tmp/*")]
             if left:

@@ -80,29 +80,44 @@ KTSTR_TEST(fails_in_a_forked_child, duration = 1s) {
     ::waitpid(child, nullptr, 0);
 }
 
-KTSTR_TEST(says_fail, duration = 1s) { KTSTR_FAIL("the reason given"); }
+KTSTR_TEST(says_fail, duration = 1s) {
+    KTSTR_FAIL("the reason given");
+}
 
-KTSTR_TEST(says_skip, duration = 1s) { KTSTR_SKIP("not today"); }
+KTSTR_TEST(says_skip, duration = 1s) {
+    KTSTR_SKIP("not today");
+}
 
-KTSTR_TEST(throws, duration = 1s) { throw std::runtime_error("thrown on purpose"); }
+KTSTR_TEST(throws, duration = 1s) {
+    throw std::runtime_error("thrown on purpose");
+}
 
-KTSTR_TEST(throws_an_int, duration = 1s) { throw 7; }
+KTSTR_TEST(throws_an_int, duration = 1s) {
+    throw 7;
+}
 
 KTSTR_TEST(crashes, duration = 1s) {
     KTSTR_CHECK(1 == 1);
     ::raise(SIGSEGV);
 }
 
-KTSTR_TEST(aborts, duration = 1s) { std::abort(); }
+KTSTR_TEST(aborts, duration = 1s) {
+    std::abort();
+}
 
-KTSTR_TEST(exits, duration = 1s) { ::_exit(3); }
+KTSTR_TEST(exits, duration = 1s) {
+    ::_exit(3);
+}
 
-KTSTR_TEST(exits_with_zero, duration = 1s) { ::_exit(0); }
+KTSTR_TEST(exits_with_zero, duration = 1s) {
+    ::_exit(0);
+}
 
 KTSTR_TEST(eats_all_memory, duration = 1s, timeout = 60s) {
     for (;;) {
         const std::size_t size = 16U << 20;
-        void* page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* page =
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page != MAP_FAILED)
             std::memset(page, 1, size);
     }
@@ -122,7 +137,9 @@ KTSTR_TEST(leaves_processes_behind, duration = 1s) {
         }
 }
 
-KTSTR_TEST(panics, duration = 1s) { write_to("/proc/sysrq-trigger", "c"); }
+KTSTR_TEST(panics, duration = 1s) {
+    write_to("/proc/sysrq-trigger", "c");
+}
 
 KTSTR_TEST(powers_off, duration = 1s) {
     ::syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0);
@@ -176,23 +193,35 @@ KTSTR_TEST(sends_an_endless_frame, duration = 1s) {
     const int link = steal_link();
     KTSTR_REQUIRE(link >= 0);
     // A header as the host expects it, announcing 4 GiB.
-    const unsigned char header[16] = {'K', 'T', 'R', '1', 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
+    const unsigned char header[16] = {'K',  'T',  'R',  '1',  4, 0, 0, 0,
+                                      0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
     KTSTR_REQUIRE(::write(link, header, sizeof header) == sizeof header);
     for (;;)
         ::pause();
 }
 
-KTSTR_TEST(expected_to_fail_and_fails, duration = 1s, expect_fail) { KTSTR_CHECK(1 == 2); }
+KTSTR_TEST(expected_to_fail_and_fails, duration = 1s, expect_fail) {
+    KTSTR_CHECK(1 == 2);
+}
 
-KTSTR_TEST(expected_to_fail_and_passes, duration = 1s, expect_fail) { KTSTR_CHECK(1 == 1); }
+KTSTR_TEST(expected_to_fail_and_passes, duration = 1s, expect_fail) {
+    KTSTR_CHECK(1 == 1);
+}
 
-KTSTR_TEST(requires_kvm_here, duration = 1s, requires_kvm) { KTSTR_FAIL("must not run"); }
+KTSTR_TEST(requires_kvm_here, duration = 1s, requires_kvm) {
+    KTSTR_FAIL("must not run");
+}
 
-KTSTR_TEST(wants_more_host_cpus_than_there_are, cores = 8, cpu_budget = 8, no_perf_mode, duration = 1s) {}
+KTSTR_TEST(wants_more_host_cpus_than_there_are, cores = 8, cpu_budget = 8, no_perf_mode,
+           duration = 1s) {}
 
-KTSTR_TEST(on_the_host_passes, host_only, duration = 1s) { KTSTR_CHECK(::getpid() != 1); }
+KTSTR_TEST(on_the_host_passes, host_only, duration = 1s) {
+    KTSTR_CHECK(::getpid() != 1);
+}
 
-KTSTR_TEST(on_the_host_crashes, host_only, duration = 1s) { ::raise(SIGSEGV); }
+KTSTR_TEST(on_the_host_crashes, host_only, duration = 1s) {
+    ::raise(SIGSEGV);
+}
 
 KTSTR_TEST(on_the_host_never_returns, host_only, duration = 1s, timeout = 1s) {
     if (::fork() == 0)

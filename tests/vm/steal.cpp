@@ -26,15 +26,16 @@ std::uint64_t steal_ticks() {
 
 }  // namespace
 
-KTSTR_TEST(masked_cpus_accrue_the_predicted_steal,
-           llcs = 2, cores = 4, no_perf_mode, cpu_budget = 2, duration = 5s, requires_steal) {
+KTSTR_TEST(masked_cpus_accrue_the_predicted_steal, llcs = 2, cores = 4, no_perf_mode,
+           cpu_budget = 2, duration = 5s, requires_steal) {
     const int vcpus = ctx.topology().total_cpus();
     const auto before = steal_ticks();
     execute_steps(ctx, {step{.setup = {ctx.cgroup_def("load").workers(vcpus).work(spin_wait{})},
                              .hold = hold::full}});
     const auto stolen = steal_ticks() - before;
     // Every vCPU wants a host CPU all the time, and there are two for all of them.
-    const auto wanted = static_cast<std::uint64_t>(vcpus - 2) * 5 * static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+    const auto wanted = static_cast<std::uint64_t>(vcpus - 2) * 5 *
+                        static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
     KTSTR_CHECK(stolen * 2 >= wanted);
 }
 

@@ -18,7 +18,9 @@ std::string line_of(const std::string& path) {
     return line;
 }
 
-std::string cpu_path(int cpu) { return "/sys/devices/system/cpu/cpu" + std::to_string(cpu); }
+std::string cpu_path(int cpu) {
+    return "/sys/devices/system/cpu/cpu" + std::to_string(cpu);
+}
 
 std::string range(int first, int count) {
     return count == 1 ? std::to_string(first)
@@ -52,9 +54,21 @@ void look(context& ctx) {
 
 }  // namespace
 
-KTSTR_TEST(shape_1n1l1c1t, cores = 1, duration = 1s) { look(ctx); }
-KTSTR_TEST(shape_1n2l4c1t, llcs = 2, cores = 4, duration = 1s) { look(ctx); }
-KTSTR_TEST(shape_1n3l5c1t, llcs = 3, cores = 5, duration = 1s) { look(ctx); }
-KTSTR_TEST(shape_2n4l2c2t, numa_nodes = 2, llcs = 4, cores = 2, threads = 2, duration = 1s) { look(ctx); }
-KTSTR_TEST(shape_4n8l4c1t, numa_nodes = 4, llcs = 8, cores = 4, duration = 1s) { look(ctx); }
-KTSTR_TEST(shape_1n8l8c1t, llcs = 8, cores = 8, duration = 1s) { look(ctx); }
+KTSTR_TEST(shape_1n1l1c1t, cores = 1, duration = 1s) {
+    look(ctx);
+}
+KTSTR_TEST(shape_1n2l4c1t, llcs = 2, cores = 4, duration = 1s) {
+    look(ctx);
+}
+KTSTR_TEST(shape_1n3l5c1t, llcs = 3, cores = 5, duration = 1s) {
+    look(ctx);
+}
+KTSTR_TEST(shape_2n4l2c2t, numa_nodes = 2, llcs = 4, cores = 2, threads = 2, duration = 1s) {
+    look(ctx);
+}
+KTSTR_TEST(shape_4n8l4c1t, numa_nodes = 4, llcs = 8, cores = 4, duration = 1s) {
+    look(ctx);
+}
+KTSTR_TEST(shape_1n8l8c1t, llcs = 8, cores = 8, duration = 1s) {
+    look(ctx);
+}

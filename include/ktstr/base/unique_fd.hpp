@@ -3,9 +3,9 @@
 // a child is an explicit act of the code that starts the child.
 #pragma once
 
-#include <unistd.h>
-
 #include <utility>
+
+#include <unistd.h>
 
 namespace ktstr {
 

@@ -139,8 +139,12 @@ private:
 
     void handle(const wire::frame& f) {
         switch (f.type) {
-            case wire::message_type::welcome: on_welcome(wire::decode<wire::welcome>(f.payload)); break;
-            case wire::message_type::run_test: on_run_test(wire::decode<wire::run_test>(f.payload)); break;
+            case wire::message_type::welcome:
+                on_welcome(wire::decode<wire::welcome>(f.payload));
+                break;
+            case wire::message_type::run_test:
+                on_run_test(wire::decode<wire::run_test>(f.payload));
+                break;
             case wire::message_type::run_command:
                 on_run_command(wire::decode<wire::run_command>(f.payload));
                 break;
@@ -156,7 +160,9 @@ private:
                 if (auto ping = wire::decode<wire::ping>(f.payload))
                     link_.send(wire::pong{ping->token});
                 break;
-            default: leaving_ = true; break;  // power_off, or a message that only a guest may send
+            default:
+                leaving_ = true;
+                break;  // power_off, or a message that only a guest may send
         }
     }
 
@@ -251,7 +257,8 @@ private:
 
     void arm_timer(std::uint64_t first_ns, std::uint64_t interval_ns) {
         const auto spec = [](std::uint64_t ns) {
-            return timespec{static_cast<time_t>(ns / 1'000'000'000U), static_cast<long>(ns % 1'000'000'000U)};
+            return timespec{static_cast<time_t>(ns / 1'000'000'000U),
+                            static_cast<long>(ns % 1'000'000'000U)};
         };
         const itimerspec t{spec(interval_ns), spec(first_ns)};
         ::timerfd_settime(timer_.get(), 0, &t, nullptr);
@@ -304,7 +311,8 @@ private:
         if (timed_out_) {
             end.verdict = verdict::fail;
             end.reason = reason::timeout;
-            end.message = "the body did not return in " + std::to_string(order_->timeout_ms) + " ms";
+            end.message =
+                "the body did not return in " + std::to_string(order_->timeout_ms) + " ms";
         }
         if (scheduler_died_) {
             end.verdict = verdict::fail;
@@ -337,7 +345,9 @@ private:
             ::kill(body_->pid(), SIGKILL);
             return;
         }
-        finish({.verdict = verdict::fail, .reason = reason::scheduler_exit, .message = scheduler_end_});
+        finish({.verdict = verdict::fail,
+                .reason = reason::scheduler_exit,
+                .message = scheduler_end_});
     }
 
     /// Ends every process of the test. PID 1 owns all there are; the keeper of a host_only body owns

@@ -50,7 +50,8 @@ struct body_counters {
 [[nodiscard]] inline std::uint64_t now_ns(clockid_t clock) {
     timespec t{};
     ::clock_gettime(clock, &t);
-    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(t.tv_nsec);
+    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
+           static_cast<std::uint64_t>(t.tv_nsec);
 }
 
 namespace detail {
@@ -73,7 +74,8 @@ void send_report(const Message& message) {
     wire::detail::put_le(bytes, static_cast<std::uint16_t>(Message::type));
     bytes += wire::encode(message);
     // Blocking: a body that fails a million checks waits for the agent, it does not lose them.
-    while (::send(current_report().fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0 && errno == EINTR) {
+    while (::send(current_report().fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0 &&
+           errno == EINTR) {
     }
 }
 
@@ -120,7 +122,8 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
         thrown(demangled(typeid(e)) + ": " + bounded(e.what(), 2000));
     } catch (...) {
         const std::type_info* type = abi::__cxa_current_exception_type();
-        thrown("an exception of type " + (type != nullptr ? demangled(*type) : std::string("unknown")));
+        thrown("an exception of type " +
+               (type != nullptr ? demangled(*type) : std::string("unknown")));
     }
     return end;
 }
@@ -128,8 +131,8 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
 }  // namespace detail
 
 /// The child's whole life. Never returns.
-[[noreturn]] inline void run_body_child(const test_case& test, const context_data& data, int report_fd,
-                                        body_counters& counters) {
+[[noreturn]] inline void run_body_child(const test_case& test, const context_data& data,
+                                        int report_fd, body_counters& counters) {
     detail::current_report() = {report_fd, &counters};
     worker_sink() = [](const wire::worker& w) { detail::send_report(w); };
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
@@ -147,7 +150,8 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
 class body_process {
 public:
     /// Forks the body. `is_init`: the parent is PID 1 of a guest.
-    [[nodiscard]] static result<body_process> start(const test_case& test, const context_data& data) {
+    [[nodiscard]] static result<body_process> start(const test_case& test,
+                                                    const context_data& data) {
         body_process body;
         void* page = ::mmap(nullptr, sizeof(body_counters), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -257,7 +261,8 @@ public:
             }
             if (n < 2)
                 continue;
-            const auto type = static_cast<wire::message_type>(wire::detail::get_le<std::uint16_t>(datagram));
+            const auto type =
+                static_cast<wire::message_type>(wire::detail::get_le<std::uint16_t>(datagram));
             const std::string_view payload(datagram + 2, static_cast<std::size_t>(n) - 2);
             if (type == wire::message_type::check && failed_sent_ < wire::max_failed_checks_sent) {
                 if (auto check = wire::decode<wire::check>(payload)) {
@@ -290,8 +295,9 @@ public:
             if (signal == SIGKILL && oom && oom_kills_before_ && *oom > *oom_kills_before_)
                 failed(reason::oom, "the body was killed because the guest ran out of memory");
             else
-                failed(reason::signal, std::string("the body was killed by SIG") +
-                                           (name != nullptr ? name : std::to_string(signal).c_str()));
+                failed(reason::signal,
+                       std::string("the body was killed by SIG") +
+                           (name != nullptr ? name : std::to_string(signal).c_str()));
         } else {
             failed(reason::exit, "the body's process ended by itself with status " +
                                      std::to_string(WEXITSTATUS(wait_status)) +
@@ -304,7 +310,8 @@ public:
         end.output_dropped = output_dropped_;
         if (end.body_ns == 0)
             end.body_ns = now_ns(CLOCK_MONOTONIC) - started_ns_;
-        if (const auto after = read_steal_ticks(); after && steal_before_ && *after >= *steal_before_)
+        if (const auto after = read_steal_ticks();
+            after && steal_before_ && *after >= *steal_before_)
             end.steal_ticks = *after - *steal_before_;
         return end;
     }

@@ -32,9 +32,11 @@ public:
         unique_fd child_end, child_errors;
         if (order.terminal) {
             command.fd_ = unique_fd(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-            if (!command.fd_ || ::grantpt(command.fd_.get()) != 0 || ::unlockpt(command.fd_.get()) != 0)
+            if (!command.fd_ || ::grantpt(command.fd_.get()) != 0 ||
+                ::unlockpt(command.fd_.get()) != 0)
                 return system_error("open", "a terminal");
-            child_end = unique_fd(::open(::ptsname(command.fd_.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+            child_end =
+                unique_fd(::open(::ptsname(command.fd_.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
             command.resize(order.rows, order.columns);
         } else {
             int pair[2], errors[2];

@@ -59,7 +59,8 @@ inline void say(const std::string& text) {
         ::setenv("HOME", "/root", 1);
         ::chdir("/tmp");
         const auto command_line = read_kernel_file("/proc/cmdline");
-        auto opened = command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
+        auto opened =
+            command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
         if (opened)
             agent(link(std::move(*opened)), {.is_init = true}).serve();
         else

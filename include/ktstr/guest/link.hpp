@@ -15,11 +15,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <linux/vm_sockets.h>
 
 namespace ktstr::guest {
 
@@ -57,7 +56,8 @@ inline constexpr unsigned host_cid = 2;
     }
     ::closedir(directory);
     if (device.empty())
-        return plain_error("find", std::string(wire::serial_port_name), "no virtio port has that name");
+        return plain_error("find", std::string(wire::serial_port_name),
+                           "no virtio port has that name");
     unique_fd fd(::open(device.c_str(), O_RDWR | O_CLOEXEC));
     if (!fd)
         return system_error("open", device);

@@ -34,8 +34,8 @@ inline constexpr const char* sched_ext_state_path = "/sys/kernel/sched_ext/state
 
 class scheduler_process {
 public:
-    [[nodiscard]] static result<scheduler_process> start(const std::string& path,
-                                                         const std::vector<std::string>& arguments) {
+    [[nodiscard]] static result<scheduler_process> start(
+        const std::string& path, const std::vector<std::string>& arguments) {
         scheduler_process scheduler;
         int output[2];
         if (::pipe2(output, O_CLOEXEC) != 0)
@@ -83,7 +83,8 @@ public:
         for (int reads = 0; output_ && reads < 32; ++reads) {
             const auto n = ::read(output_.get(), chunk, sizeof chunk);
             if (n > 0) {
-                send(wire::output{wire::stream::err, std::string(chunk, static_cast<std::size_t>(n))});
+                send(wire::output{wire::stream::err,
+                                  std::string(chunk, static_cast<std::size_t>(n))});
                 continue;
             }
             if (n == 0)

@@ -160,12 +160,13 @@ template <class First, class... Rest>
 inline constexpr bool each_key_once<First, Rest...> =
     (!std::is_same_v<First, Rest> && ...) && each_key_once<Rest...>;
 
-#define KTSTR_DETAIL_KEYS(KEY)                                                                   \
-    KEY(numa_nodes)                                                                              \
-    KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) KEY(duration) KEY(timeout) KEY(cpu_budget) \
-        KEY(scheduler) KEY(scheduler_args) KEY(kernel_args) KEY(tags) KEY(no_perf_mode)          \
-            KEY(performance_mode) KEY(requires_steal) KEY(requires_kvm) KEY(host_only)           \
-                KEY(expect_fail)
+// clang-format off: it moves this list at every pass
+#define KTSTR_DETAIL_KEYS(KEY) \
+    KEY(numa_nodes) KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) \
+    KEY(duration) KEY(timeout) KEY(cpu_budget) KEY(scheduler) KEY(scheduler_args) \
+    KEY(kernel_args) KEY(tags) KEY(no_perf_mode) KEY(performance_mode) KEY(requires_steal) \
+    KEY(requires_kvm) KEY(host_only) KEY(expect_fail)
+// clang-format on
 
 /// The keys. A base class rather than a namespace: class scope is searched before whatever a user
 /// calls `cores` outside.

@@ -170,7 +170,8 @@ struct facts {
     long long vcpus;
     int memory_mib;
     long long duration_ms;
-    long long own_duration_ms;  // 0: the default, which a body without a scenario need not care about
+    long long
+        own_duration_ms;  // 0: the default, which a body without a scenario need not care about
     long long timeout_ms;
     bool has_budget;
     int budget;

@@ -35,8 +35,8 @@ template <class T>
 T get_le(const char* p) {
     T value = 0;
     for (std::size_t i = 0; i < sizeof(T); ++i)
-        value = static_cast<T>(value | static_cast<T>(static_cast<T>(static_cast<unsigned char>(p[i]))
-                                                      << (8 * i)));
+        value = static_cast<T>(
+            value | static_cast<T>(static_cast<T>(static_cast<unsigned char>(p[i])) << (8 * i)));
     return value;
 }
 
@@ -87,8 +87,7 @@ public:
             compact();
             return std::nullopt;
         }
-        frame f{static_cast<message_type>(type),
-                buffer_.substr(consumed_ + header_size, length)};
+        frame f{static_cast<message_type>(type), buffer_.substr(consumed_ + header_size, length)};
         consumed_ += header_size + length;
         ++next_sequence_;
         return f;

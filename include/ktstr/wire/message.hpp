@@ -21,7 +21,14 @@
 namespace ktstr::wire {
 
 /// Where a guest is. The host's clock runs on every one of them.
-enum class guest_stage : std::uint8_t { started, proving_topology, starting_scheduler, body, collecting, done };
+enum class guest_stage : std::uint8_t {
+    started,
+    proving_topology,
+    starting_scheduler,
+    body,
+    collecting,
+    done
+};
 
 // ---- guest to host ---------------------------------------------------------------------------
 
@@ -32,7 +39,9 @@ struct hello {
     std::string kernel_release{};
     std::uint64_t boot_ns = 0;         ///< CLOCK_BOOTTIME when the agent started
     std::uint64_t calibration_ns = 0;  ///< best time of the calibration loop, see calibration.hpp
-    auto fields(auto& f) { return f(version, ktstr_version, kernel_release, boot_ns, calibration_ns); }
+    auto fields(auto& f) {
+        return f(version, ktstr_version, kernel_release, boot_ns, calibration_ns);
+    }
 };
 
 /// What the guest found in its own sysfs, compared with the topology the test asked for.
@@ -97,10 +106,12 @@ struct outcome {
     std::uint64_t checks = 0;
     std::uint64_t failed_checks = 0;
     std::uint64_t body_ns = 0;
-    std::optional<std::uint64_t> steal_ticks{};  ///< USER_HZ over the body; absent where the kernel has no steal clock
-    std::uint64_t output_dropped = 0;          ///< bytes of output beyond max_output_per_test
+    std::optional<std::uint64_t>
+        steal_ticks{};  ///< USER_HZ over the body; absent where the kernel has no steal clock
+    std::uint64_t output_dropped = 0;  ///< bytes of output beyond max_output_per_test
     auto fields(auto& f) {
-        return f(verdict, reason, message, checks, failed_checks, body_ns, steal_ticks, output_dropped);
+        return f(verdict, reason, message, checks, failed_checks, body_ns, steal_ticks,
+                 output_dropped);
     }
 };
 
@@ -136,7 +147,7 @@ struct welcome {
 struct run_test {
     static constexpr auto type = message_type::run_test;
     std::string name{};
-    std::string topology{};  ///< what the guest must find, 1n2l4c1t
+    std::string topology{};                  ///< what the guest must find, 1n2l4c1t
     std::vector<std::uint32_t> distances{};  ///< nodes x nodes, row by row; empty: not checked
     std::uint64_t seed = 0;
     std::uint64_t duration_ms = 0;
@@ -155,7 +166,7 @@ struct run_command {
     static constexpr auto type = message_type::run_command;
     std::vector<std::string> argv{};
     std::vector<std::string> environment{};  ///< NAME=value
-    bool terminal = false;                 ///< give it a pty
+    bool terminal = false;                   ///< give it a pty
     std::uint16_t rows = 24, columns = 80;
     auto fields(auto& f) { return f(argv, environment, terminal, rows, columns); }
 };
@@ -201,10 +212,8 @@ private:
     }
     void put(bool value) { out_.push_back(value ? 1 : 0); }
     template <class T>
-        requires std::is_enum_v<T>
-    void put(T value) {
-        put_le(out_, static_cast<std::uint8_t>(value));
-    }
+    requires std::is_enum_v<T>
+    void put(T value) { put_le(out_, static_cast<std::uint8_t>(value)); }
     void put(double value) { put_le(out_, std::bit_cast<std::uint64_t>(value)); }
     void put(const std::string& text) {
         put_le(out_, static_cast<std::uint32_t>(text.size()));
@@ -248,12 +257,18 @@ private:
         return true;
     }
     // The last enumerator of each enum is the bound; an unknown value is a broken message.
-    static constexpr std::uint8_t last_of(guest_stage) { return static_cast<std::uint8_t>(guest_stage::done); }
+    static constexpr std::uint8_t last_of(guest_stage) {
+        return static_cast<std::uint8_t>(guest_stage::done);
+    }
     static constexpr std::uint8_t last_of(stream) { return static_cast<std::uint8_t>(stream::err); }
-    static constexpr std::uint8_t last_of(verdict) { return static_cast<std::uint8_t>(verdict::fail); }
-    static constexpr std::uint8_t last_of(reason) { return static_cast<std::uint8_t>(reason::skipped); }
+    static constexpr std::uint8_t last_of(verdict) {
+        return static_cast<std::uint8_t>(verdict::fail);
+    }
+    static constexpr std::uint8_t last_of(reason) {
+        return static_cast<std::uint8_t>(reason::skipped);
+    }
     template <class T>
-        requires std::is_enum_v<T>
+    requires std::is_enum_v<T>
     bool get(T& value) {
         std::uint8_t byte = 0;
         if (!get(byte) || byte > last_of(T{}))

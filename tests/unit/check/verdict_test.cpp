@@ -89,8 +89,8 @@ TEST_CASE("each reason has its verdict") {
           reason::panic, reason::oops, reason::lockup, reason::guest_exit, reason::timeout,
           reason::hang, reason::scheduler_exit})
         CHECK(verdict_of(r) == verdict::fail);
-    for (const reason r : {reason::boot_timeout, reason::topology_mismatch, reason::infrastructure,
-                           reason::no_data})
+    for (const reason r :
+         {reason::boot_timeout, reason::topology_mismatch, reason::infrastructure, reason::no_data})
         CHECK(verdict_of(r) == verdict::inconclusive);
     for (const reason r : {reason::requirement, reason::skipped})
         CHECK(verdict_of(r) == verdict::skip);

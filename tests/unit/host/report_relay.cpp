@@ -86,7 +86,8 @@ TEST_CASE("the smaller events cross too", "[relay]") {
     CHECK(across(test_output{"t", output_stream::err, "a\nb"})->bytes == "a\nb");
     CHECK(across(check_failed{"t", 1, "f", 2, "REQUIRE", "e", "x"})->line == 2);
     CHECK(across(attempt_file{"t", 1, "console.log", "text"})->content == "text");
-    const auto started = across(test_started{"t", "f", 3, "1n2l4c1t", 1, std::chrono::milliseconds(42), {}});
+    const auto started =
+        across(test_started{"t", "f", 3, "1n2l4c1t", 1, std::chrono::milliseconds(42), {}});
     REQUIRE(started);
     CHECK(started->timeout == std::chrono::milliseconds(42));
 }

@@ -12,8 +12,10 @@ TEST_CASE("a kernel's own words about its end are recognised", "[console]") {
     CHECK(sign_of("[   10.1] Kernel panic - not syncing: sysrq triggered crash") == reason::panic);
     CHECK(sign_of("[   10.1][    T1] Oops: 0002 [#1] PREEMPT SMP") == reason::oops);
     CHECK(sign_of("[    1.0] BUG: unable to handle page fault for address: 0") == reason::oops);
-    CHECK(sign_of("[   30.0] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a:1]") == reason::lockup);
-    CHECK(sign_of("[   30.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:") == reason::lockup);
+    CHECK(sign_of("[   30.0] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a:1]") ==
+          reason::lockup);
+    CHECK(sign_of("[   30.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:") ==
+          reason::lockup);
 }
 
 TEST_CASE("ordinary lines are no sign", "[console]") {

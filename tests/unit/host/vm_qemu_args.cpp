@@ -21,7 +21,8 @@ machine small() {
     return m;
 }
 
-std::string value_of(const std::vector<std::string>& words, const std::string& option, int nth = 0) {
+std::string value_of(const std::vector<std::string>& words, const std::string& option,
+                     int nth = 0) {
     for (std::size_t i = 0; i + 1 < words.size(); ++i)
         if (words[i] == option && nth-- == 0)
             return words[i + 1];
@@ -80,6 +81,17 @@ TEST_CASE("an emulated guest is told the rate of its clock, a real one is not", 
     CHECK(kernel_command_line(m, {}).find("tsc") == std::string::npos);
 }
 
+TEST_CASE("many vCPUs on few host CPUs are emulated in turn", "[vm]") {
+    STATIC_REQUIRE_FALSE(better_on_one_thread(8, 2));
+    STATIC_REQUIRE(better_on_one_thread(9, 2));
+    auto m = small();
+    CHECK(value_of(qemu_arguments(m, {}, "t"), "-accel") == "tcg,thread=multi");
+    m.one_thread = true;
+    CHECK(value_of(qemu_arguments(m, {}, "t"), "-accel") == "tcg,thread=single");
+    m.accel = accelerator::kvm;
+    CHECK(value_of(qemu_arguments(m, {}, "t"), "-accel") == "kvm");
+}
+
 TEST_CASE("memory follows the rule", "[vm]") {
     STATIC_REQUIRE(memory_rule(1, std::nullopt) == 256);
     STATIC_REQUIRE(memory_rule(8, std::nullopt) == 512);
@@ -90,5 +102,6 @@ TEST_CASE("memory follows the rule", "[vm]") {
 }
 
 TEST_CASE("quoted words are what a shell would take apart again", "[vm]") {
-    CHECK(shell_quoted({"qemu", "-append", "a b", "it's", ""}) == "qemu -append 'a b' 'it'\\''s' ''");
+    CHECK(shell_quoted({"qemu", "-append", "a b", "it's", ""}) ==
+          "qemu -append 'a b' 'it'\\''s' ''");
 }

@@ -20,17 +20,17 @@ std::string one_frame(message_type type, std::uint32_t sequence, std::string_vie
 }  // namespace
 
 TEST_CASE("a frame's layout is fixed", "[wire]") {
-    CHECK(one_frame(message_type::log, 7, "ab") ==
-          std::string("KTR1\x08\0\0\0\x02\0\0\0\x07\0\0\0"
-                      "ab",
-                      18));
+    CHECK(one_frame(message_type::log, 7, "ab") == std::string("KTR1\x08\0\0\0\x02\0\0\0\x07\0\0\0"
+                                                               "ab",
+                                                               18));
 }
 
 TEST_CASE("frames come out as they went in, however the bytes are cut", "[wire]") {
     std::string stream = one_frame(message_type::hello, 0, "first");
     stream += one_frame(message_type::output, 1, "");
     stream += one_frame(message_type::outcome, 2, std::string(max_payload, 'x'));
-    for (const std::size_t step : {std::size_t{1}, std::size_t{7}, std::size_t{16}, std::size_t{4096}, stream.size()}) {
+    for (const std::size_t step :
+         {std::size_t{1}, std::size_t{7}, std::size_t{16}, std::size_t{4096}, stream.size()}) {
         decoder decode;
         std::vector<frame> got;
         for (std::size_t at = 0; at < stream.size(); at += step) {
@@ -111,7 +111,8 @@ TEST_CASE("messages keep every field", "[wire]") {
     sent.steal_ticks.reset();
     CHECK_FALSE(decode<outcome>(encode(sent))->steal_ticks.has_value());
 
-    const run_test order{.name = "a", .topology = "1n2l4c1t", .distances = {10, 20, 20, 10}, .dilation = 9.25};
+    const run_test order{
+        .name = "a", .topology = "1n2l4c1t", .distances = {10, 20, 20, 10}, .dilation = 9.25};
     const auto read = decode<run_test>(encode(order));
     REQUIRE(read);
     CHECK(read->distances == order.distances);
@@ -120,7 +121,8 @@ TEST_CASE("messages keep every field", "[wire]") {
 }
 
 TEST_CASE("a payload must be exactly one message", "[wire]") {
-    const auto good = encode(check{.kind = "CHECK", .file = "a.cpp", .line = 3, .expression = "x", .expansion = "y"});
+    const auto good = encode(
+        check{.kind = "CHECK", .file = "a.cpp", .line = 3, .expression = "x", .expansion = "y"});
     REQUIRE(decode<check>(good));
     for (std::size_t cut = 0; cut < good.size(); ++cut)
         CHECK_FALSE(decode<check>(good.substr(0, cut)));

@@ -46,9 +46,9 @@ struct link_facts {
     unique_fd vhost(::open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC));
     if (!vhost) {
         const int code = errno;
-        facts.vhost_vsock_why_not =
-            std::string("/dev/vhost-vsock: ") + std::strerror(code) +
-            (code == EACCES ? "; add yourself to its group (usually kvm)" : "; modprobe vhost_vsock");
+        facts.vhost_vsock_why_not = std::string("/dev/vhost-vsock: ") + std::strerror(code) +
+                                    (code == EACCES ? "; add yourself to its group (usually kvm)"
+                                                    : "; modprobe vhost_vsock");
         return facts;
     }
     facts.vhost_vsock = true;
@@ -81,7 +81,8 @@ public:
                 made.guest_end_ = unique_fd(pair[1]);
                 return made;
             }
-            case link_kind::vhost_vsock: return listen_vsock(std::move(made));
+            case link_kind::vhost_vsock:
+                return listen_vsock(std::move(made));
             case link_kind::vhost_device_vsock:
                 return start_device(std::move(made), facts, private_dir / std::string(name));
         }
@@ -131,7 +132,8 @@ public:
         for (std::size_t at = 0; at < bytes.size();) {
             // Small writes: the user-space device stalls on large ones.
             const auto size = std::min(bytes.size() - at, wire::output_chunk);
-            const auto n = ::send(stream_.get(), bytes.data() + at, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+            const auto n =
+                ::send(stream_.get(), bytes.data() + at, size, MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n < 0 && errno == EINTR)
                 continue;
             if (n < 0 && errno == EAGAIN) {
@@ -208,9 +210,11 @@ private:
         };
         const auto listen_path = uds + '_' + std::to_string(made.port_);
         if (!made.listener_ || !set_path(listen_path) ||
-            ::bind(made.listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+            ::bind(made.listener_.get(), reinterpret_cast<const sockaddr*>(&address),
+                   sizeof address) != 0 ||
             ::listen(made.listener_.get(), 1) != 0)
-            return system_error("listen on", listen_path, "point TMPDIR at a directory with a short path");
+            return system_error("listen on", listen_path,
+                                "point TMPDIR at a directory with a short path");
         unique_fd news(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
         ::inotify_add_watch(news.get(), prefix.parent_path().c_str(), IN_CREATE);
         child_request request;
@@ -226,14 +230,17 @@ private:
         made.guest_end_ = unique_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
         // bind creates the file, listen follows: a refused connection is the gap between them.
-        while (::connect(made.guest_end_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-            if ((errno != ENOENT && errno != ECONNREFUSED) || std::chrono::steady_clock::now() > end)
+        while (::connect(made.guest_end_.get(), reinterpret_cast<const sockaddr*>(&address),
+                         sizeof address) != 0) {
+            if ((errno != ENOENT && errno != ECONNREFUSED) ||
+                std::chrono::steady_clock::now() > end)
                 return system_error("connect to vhost-device-vsock at", socket_path);
             pollfd p[2] = {{news.get(), POLLIN, 0}, {made.device_.pidfd(), POLLIN, 0}};
             ::poll(p, 2, errno == ECONNREFUSED ? 1 : 1000);
             if (p[1].revents != 0)
                 return plain_error("start", facts.vhost_device_vsock.string(), "it ended at once",
-                                   "use a host with /dev/vhost-vsock, or remove the program to fall back to virtio-serial");
+                                   "use a host with /dev/vhost-vsock, or remove the program to "
+                                   "fall back to virtio-serial");
             char drop[4096];
             while (::read(news.get(), drop, sizeof drop) > 0) {
             }
@@ -244,7 +251,8 @@ private:
     void accept_guest() {
         sockaddr_vm peer{};
         socklen_t size = sizeof peer;
-        unique_fd stream(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
+        unique_fd stream(
+            ::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
         if (!stream)
             return;
         // Any guest of this host can reach a vsock port; only ours is let in. The unix socket lies

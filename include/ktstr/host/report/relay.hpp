@@ -9,10 +9,9 @@
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/text.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,32 +72,33 @@ public:
         auto checks = detail::relay_json::array();
         for (const auto& c : e.failed_checks)
             checks.push_back(check(c));
-        detail::relay_json line = {{"event", "finished"},
-                                   {"name", e.name},
-                                   {"verdict", to_text(e.result)},
-                                   {"reason", to_text(e.why)},
-                                   {"message", valid_utf8(e.message)},
-                                   {"attempt", e.attempt},
-                                   {"dilation", detail::relay_optional(e.dilation)},
-                                   {"kernel", detail::relay_optional(e.kernel)},
-                                   {"topology", detail::relay_optional(e.topology)},
-                                   {"seed", detail::relay_optional(e.seed)},
-                                   {"boot", detail::relay_optional(e.boot)},
-                                   {"start_s", detail::relay_optional(e.start_s)},
-                                   {"body_s", detail::relay_optional(e.body_s)},
-                                   {"total_s", detail::relay_optional(e.total_s)},
-                                   {"checks", detail::relay_optional(e.checks)},
-                                   {"steal_guest_ticks", detail::relay_optional(e.steal_guest_ticks)},
-                                   {"steal_host_ns", detail::relay_optional(e.steal_host_ns)},
-                                   {"file", e.file},
-                                   {"line", e.line},
-                                   {"failed_checks", std::move(checks)},
-                                   {"failed_check_count", e.failed_check_count},
-                                   {"evidence", detail::relay_texts(e.evidence)},
-                                   {"notes", detail::relay_texts(e.notes)},
-                                   {"output_tail", detail::relay_texts(e.output_tail)},
-                                   {"output_lines", e.output_lines},
-                                   {"console_tail", detail::relay_texts(e.console_tail)}};
+        detail::relay_json line = {
+            {"event", "finished"},
+            {"name", e.name},
+            {"verdict", to_text(e.result)},
+            {"reason", to_text(e.why)},
+            {"message", valid_utf8(e.message)},
+            {"attempt", e.attempt},
+            {"dilation", detail::relay_optional(e.dilation)},
+            {"kernel", detail::relay_optional(e.kernel)},
+            {"topology", detail::relay_optional(e.topology)},
+            {"seed", detail::relay_optional(e.seed)},
+            {"boot", detail::relay_optional(e.boot)},
+            {"start_s", detail::relay_optional(e.start_s)},
+            {"body_s", detail::relay_optional(e.body_s)},
+            {"total_s", detail::relay_optional(e.total_s)},
+            {"checks", detail::relay_optional(e.checks)},
+            {"steal_guest_ticks", detail::relay_optional(e.steal_guest_ticks)},
+            {"steal_host_ns", detail::relay_optional(e.steal_host_ns)},
+            {"file", e.file},
+            {"line", e.line},
+            {"failed_checks", std::move(checks)},
+            {"failed_check_count", e.failed_check_count},
+            {"evidence", detail::relay_texts(e.evidence)},
+            {"notes", detail::relay_texts(e.notes)},
+            {"output_tail", detail::relay_texts(e.output_tail)},
+            {"output_lines", e.output_lines},
+            {"console_tail", detail::relay_texts(e.console_tail)}};
         if (e.outcome)
             line["outcome"] = {{"verdict", to_text(e.outcome->result)},
                                {"reason", to_text(e.outcome->why)},
@@ -160,7 +160,8 @@ public:
             else if (event == "finished")
                 on(finished(line));
             else if (event == "file")
-                on(attempt_file{line.at("test"), line.at("attempt"), line.at("name"), line.at("content")});
+                on(attempt_file{line.at("test"), line.at("attempt"), line.at("name"),
+                                line.at("content")});
             else
                 return event == "end";
             return true;
@@ -189,7 +190,8 @@ private:
     static test_finished finished(const detail::relay_json& line) {
         test_finished e;
         e.name = line.at("name");
-        e.result = parse_verdict(line.at("verdict").get<std::string>()).value_or(verdict::inconclusive);
+        e.result =
+            parse_verdict(line.at("verdict").get<std::string>()).value_or(verdict::inconclusive);
         e.why = parse_reason(line.at("reason").get<std::string>()).value_or(reason::infrastructure);
         e.message = line.at("message");
         e.attempt = line.at("attempt");

@@ -40,9 +40,9 @@ namespace ktstr::host {
 }
 
 /// Writes the files of one attempt into ROOT/NAME-ATTEMPT, replacing what an earlier run left there.
-[[nodiscard]] inline result<std::filesystem::path> write_artifacts(const std::filesystem::path& root,
-                                                                   const std::string& name, int attempt,
-                                                                   const std::vector<attempt_file>& files) {
+[[nodiscard]] inline result<std::filesystem::path> write_artifacts(
+    const std::filesystem::path& root, const std::string& name, int attempt,
+    const std::vector<attempt_file>& files) {
     const auto directory = root / (name + '-' + std::to_string(attempt));
     std::error_code failed;
     std::filesystem::remove_all(directory, failed);

@@ -20,8 +20,9 @@ namespace ktstr::host {
         const auto begin = std::chrono::steady_clock::now();
         sink = wire::calibration_loop(sink);
         const auto took = std::chrono::steady_clock::now() - begin;
-        best = std::min(best, static_cast<std::uint64_t>(
-                                  std::chrono::duration_cast<std::chrono::nanoseconds>(took).count()));
+        best =
+            std::min(best, static_cast<std::uint64_t>(
+                               std::chrono::duration_cast<std::chrono::nanoseconds>(took).count()));
     }
     return std::max<std::uint64_t>(best, 1);
 }

@@ -46,10 +46,12 @@ struct examination {
         findings.push_back({finding::state::good, std::move(subject), std::move(fact), {}});
     }
     void limited(std::string subject, std::string fact, std::string mend) {
-        findings.push_back({finding::state::limited, std::move(subject), std::move(fact), std::move(mend)});
+        findings.push_back(
+            {finding::state::limited, std::move(subject), std::move(fact), std::move(mend)});
     }
     void missing(std::string subject, std::string fact, std::string mend) {
-        findings.push_back({finding::state::missing, std::move(subject), std::move(fact), std::move(mend)});
+        findings.push_back(
+            {finding::state::missing, std::move(subject), std::move(fact), std::move(mend)});
         can_run = false;
     }
 };
@@ -61,10 +63,12 @@ inline void examine_kernel(const options& wanted, host_setup& setup, examination
     if (!kernel)
         return seen.missing("kernel", kernel.error().message(), "ktstr kernel fetch distro");
     setup.kernel = std::move(*kernel);
-    std::string fact = setup.kernel.release + (setup.kernel.pvh ? ", starts without its decompressor" : "");
+    std::string fact =
+        setup.kernel.release + (setup.kernel.pvh ? ", starts without its decompressor" : "");
     if (setup.kernel.config.empty())
-        return seen.limited("kernel", fact + "; its configuration is unknown, so nothing is checked before boot",
-                            "put its .config beside it");
+        return seen.limited(
+            "kernel", fact + "; its configuration is unknown, so nothing is checked before boot",
+            "put its .config beside it");
     auto config = kernel_config::read(setup.kernel.config);
     if (!config)
         return seen.limited("kernel", config.error().message(), {});
@@ -72,16 +76,17 @@ inline void examine_kernel(const options& wanted, host_setup& setup, examination
     const auto lacks = [&](kernel_need need) { return check_config(*setup.config, need); };
     if (const auto base = lacks(native_needs); !base.empty())
         return seen.missing("kernel",
-                            fact + "; it has " + base.front().option + '=' + base.front().found + ": " +
-                                base.front().why,
+                            fact + "; it has " + base.front().option + '=' + base.front().found +
+                                ": " + base.front().why,
                             "ktstr kernel fetch distro");
     seen.good("kernel", fact);
     const auto ability = [&](const char* name, kernel_need need) {
         if (const auto missing = lacks(need); missing.empty())
             seen.good(name, "the kernel has it");
         else
-            seen.limited(name, missing.front().option + '=' + missing.front().found + " in " +
-                                   setup.kernel.release + ": " + missing.front().why,
+            seen.limited(name,
+                         missing.front().option + '=' + missing.front().found + " in " +
+                             setup.kernel.release + ": " + missing.front().why,
                          "ktstr kernel fetch distro");
     };
     ability("sched_ext", kernel_need::sched_ext);
@@ -95,7 +100,8 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
         setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
     seen.good("CPUs", std::to_string(setup.cpus.size()) + " for this run");
     const auto memory = static_cast<std::uint64_t>(::sysconf(_SC_AVPHYS_PAGES)) *
-                        static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) >> 20;
+                            static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) >>
+                        20;
     seen.good("memory", std::to_string(memory) + " MiB free");
 
     const auto root = cache_root();
@@ -106,7 +112,8 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     setup.cache_root = *root;
     std::error_code failed;
     auto existing = *root;
-    while (!existing.empty() && !std::filesystem::exists(existing, failed) && existing.has_relative_path())
+    while (!existing.empty() && !std::filesystem::exists(existing, failed) &&
+           existing.has_relative_path())
         existing = existing.parent_path();
     const auto space = std::filesystem::space(existing, failed);
     const auto free_mib = failed ? 0 : space.available >> 20;
@@ -119,10 +126,11 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     if (auto found = find_qemu(*root)) {
         setup.qemu = *found;
         if (found->version < qemu_sound_emulation)
-            seen.limited("QEMU",
-                         found->version_text + " at " + found->path.string() +
-                             "; its emulation can crash guest kernels with several vCPUs, 8.1 does not",
-                         "ktstr package fetch qemu-system-x86/bookworm-backports");
+            seen.limited(
+                "QEMU",
+                found->version_text + " at " + found->path.string() +
+                    "; its emulation can crash guest kernels with several vCPUs, 8.1 does not",
+                "ktstr package fetch qemu-system-x86/bookworm-backports");
         else
             seen.good("QEMU", found->version_text + " at " + found->path.string());
     } else {
@@ -133,8 +141,9 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
         seen.good("KVM", std::string("hardware virtualization") + (setup.kvm.amd ? " (AMD)" : ""));
     else
         seen.limited("KVM", setup.kvm.why_not, "PROGRAM --accel nested has real KVM on any host");
-    if (auto accel = choose_accelerator(wanted.accel == accel_wish::nested ? accel_wish::tcg : wanted.accel,
-                                        setup.kvm, *root, setup.accel_note)) {
+    if (auto accel =
+            choose_accelerator(wanted.accel == accel_wish::nested ? accel_wish::tcg : wanted.accel,
+                               setup.kvm, *root, setup.accel_note)) {
         setup.accel = *accel;
         seen.good("accelerator", wanted.accel == accel_wish::nested
                                      ? "nested: kvm inside one emulated machine"
@@ -164,7 +173,9 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     host_setup setup;
     const auto seen = detail::examine_host(wanted, setup);
     for (const auto& f : seen.findings) {
-        const char* mark = f.is == finding::state::good ? "ok     " : f.is == finding::state::limited ? "limited" : "MISSING";
+        const char* mark = f.is == finding::state::good      ? "ok     "
+                           : f.is == finding::state::limited ? "limited"
+                                                             : "MISSING";
         std::printf("%s  %-19s %s\n", mark, f.subject.c_str(), f.fact.c_str());
         if (!f.mend.empty())
             std::printf("         %-19s -> %s\n", "", f.mend.c_str());
@@ -182,7 +193,8 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
             continue;
         if (skipped++ == 0)
             std::printf("\nTests that would be skipped:\n");
-        std::printf("  %.*s: %s\n", static_cast<int>(test->name.size()), test->name.data(), why->c_str());
+        std::printf("  %.*s: %s\n", static_cast<int>(test->name.size()), test->name.data(),
+                    why->c_str());
     }
     if (skipped == 0)
         std::printf("\nNo test of %zu would be skipped.\n", tests.size());

@@ -17,8 +17,8 @@
 namespace ktstr::host {
 
 [[nodiscard]] inline int run_dry(const options& wanted, const test_list& tests) {
-    const bool machines =
-        std::any_of(tests.begin(), tests.end(), [](const test_case* t) { return !t->spec.host_only; });
+    const bool machines = std::any_of(tests.begin(), tests.end(),
+                                      [](const test_case* t) { return !t->spec.host_only; });
     const auto progress = [](std::string_view line) {
         std::fprintf(stderr, "ktstr: %.*s\n", static_cast<int>(line.size()), line.data());
     };
@@ -42,8 +42,8 @@ namespace ktstr::host {
         auto archive = initramfs_for(*setup, *test, progress);
         if (!archive)
             return fail(archive.error());
-        const auto m = machine_for(*setup, test->spec, machine_shape(test->spec, wanted.topology), *archive,
-                                   wanted.verbose);
+        const auto m = machine_for(*setup, test->spec, machine_shape(test->spec, wanted.topology),
+                                   *archive, wanted.verbose);
         machine_wires wires{.qmp = 3, .console = 4};
         (m.link == link_kind::vhost_vsock ? wires.vhost : wires.link) = 5;
         wires.cid = 3;

@@ -38,13 +38,14 @@ struct host_setup {
     host::qemu qemu;
     kvm_facts kvm;
     accelerator accel = accelerator::tcg;
-    std::string accel_note;  ///< said aloud when auto could not take KVM
+    std::string accel_note;          ///< said aloud when auto could not take KVM
     std::vector<std::string> notes;  ///< what else a person should know of this host
     host::kernel kernel;
     std::optional<kernel_config> config;
     link_facts links;
     link_kind link = link_kind::virtio_serial;
-    std::vector<int> cpus;  ///< host CPUs this run may use
+    std::vector<module_file> link_modules;  ///< what the guest loads to have the link
+    std::vector<int> cpus;                  ///< host CPUs this run may use
     std::optional<std::uint64_t> tsc_khz;
     std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
     double slowdown = 1;               ///< of this "host" against the real one, when nested
@@ -74,13 +75,14 @@ struct host_setup {
 }
 
 /// The user-space vsock device: in PATH, or fetched into the cache.
-[[nodiscard]] inline std::filesystem::path find_vsock_device(const std::filesystem::path& cache_root) {
+[[nodiscard]] inline std::filesystem::path find_vsock_device(
+    const std::filesystem::path& cache_root) {
     if (auto found = find_in_path("vhost-device-vsock"); !found.empty())
         return found;
     std::error_code failed;
     std::filesystem::path newest;
-    for (const auto& version :
-         std::filesystem::directory_iterator(cache_root / "packages" / "vhost-device-vsock", failed)) {
+    for (const auto& version : std::filesystem::directory_iterator(
+             cache_root / "packages" / "vhost-device-vsock", failed)) {
         auto candidate = version.path() / "root/usr/bin/vhost-device-vsock";
         if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
             newest = std::move(candidate);
@@ -123,11 +125,12 @@ struct host_setup {
     if (setup.accel == accelerator::tcg) {
         setup.tsc_khz = measure_tsc_khz();
         if (setup.qemu.version < qemu_sound_emulation)
-            setup.notes.push_back(
-                "the emulation of QEMU " + std::to_string(setup.qemu.version.major) + '.' +
-                std::to_string(setup.qemu.version.minor) +
-                " can crash guest kernels with several vCPUs at random; use 8.1 or newer (Debian 12: "
-                "ktstr package fetch qemu-system-x86/bookworm-backports)");
+            setup.notes.push_back("the emulation of QEMU " +
+                                  std::to_string(setup.qemu.version.major) + '.' +
+                                  std::to_string(setup.qemu.version.minor) +
+                                  " can crash guest kernels with several vCPUs at random; use 8.1 "
+                                  "or newer (Debian 12: "
+                                  "ktstr package fetch qemu-system-x86/bookworm-backports)");
     }
     auto kernel = resolve_kernel({.spec = wanted.kernel.value_or("distro"), .progress = progress});
     if (!kernel)
@@ -152,16 +155,30 @@ struct host_setup {
         const bool vsock = check_config(*setup.config, kernel_need::vsock).empty();
         if (!vsock && !wanted.internal.link)
             setup.link = link_kind::virtio_serial;
-        const auto need = native_needs | (setup.link == link_kind::virtio_serial ? kernel_need::virtio_serial
-                                                                                 : kernel_need::vsock);
+        const auto need =
+            native_needs | (setup.link == link_kind::virtio_serial ? kernel_need::virtio_serial
+                                                                   : kernel_need::vsock);
         if (const auto missing = check_config(*setup.config, need); !missing.empty())
             return plain_error("use kernel", setup.kernel.release,
-                               "it has " + missing.front().option + '=' + missing.front().found + ", and " +
-                                   missing.front().wanted + " is needed: " + missing.front().why,
+                               "it has " + missing.front().option + '=' + missing.front().found +
+                                   ", and " + missing.front().wanted +
+                                   " is needed: " + missing.front().why,
                                missing.size() > 1 ? std::to_string(missing.size() - 1) +
                                                         " more are missing, see `ktstr kernel show`"
                                                   : "use --kernel distro");
     }
+    const auto names = setup.link == link_kind::virtio_serial
+                           ? std::span<const std::string_view>(virtio_serial_modules)
+                           : std::span<const std::string_view>(vsock_modules);
+    auto modules = modules_for(setup.kernel, names);
+    if (!modules)
+        return std::move(modules).error();
+    for (const auto& module : *modules)
+        if (::access(module.path.c_str(), R_OK) != 0)
+            return system_error("use kernel " + setup.kernel.release + " without its module",
+                                module.path.string(),
+                                "put the kernel's modules back, or use --kernel distro");
+    setup.link_modules = std::move(*modules);
     return setup;
 }
 
@@ -189,13 +206,7 @@ struct host_setup {
     initramfs_input input;
     input.init_elf = setup.own_program;
     input.programs = std::move(programs);
-    const auto wanted = setup.link == link_kind::virtio_serial
-                            ? std::span<const std::string_view>(virtio_serial_modules)
-                            : std::span<const std::string_view>(vsock_modules);
-    auto modules = modules_for(setup.kernel, wanted);
-    if (!modules)
-        return std::move(modules).error();
-    input.modules = std::move(*modules);
+    input.modules = setup.link_modules;
     if (test.spec.scheduler != nullptr) {
         auto binary = find_scheduler(setup, *test.spec.scheduler);
         if (!binary)
@@ -212,6 +223,7 @@ struct host_setup {
     machine m;
     m.topology = shape;
     m.accel = setup.accel;
+    m.one_thread = better_on_one_thread(shape.total_cpus(), setup.cpus.size());
     m.borrow_intel_leaves = setup.accel == accelerator::kvm && setup.kvm.amd && !setup.kvm.topoext;
     m.memory_mib = memory_rule(shape.total_cpus(), spec.memory_mib, archive.size);
     m.kernel = setup.kernel.image;
@@ -233,8 +245,10 @@ struct host_setup {
         return "performance_mode needs host CPUs reserved for this test alone, which this version "
                "of ktstr does not do yet";
     if ((spec.requires_kvm || spec.requires_steal) && setup.accel == accelerator::tcg)
-        return std::string("the test requires ") + (spec.requires_steal ? "steal time, which" : "KVM, and that") +
-               (spec.requires_steal ? " emulation (tcg) does not have" : " is not emulation (tcg)") +
+        return std::string("the test requires ") +
+               (spec.requires_steal ? "steal time, which" : "KVM, and that") +
+               (spec.requires_steal ? " emulation (tcg) does not have"
+                                    : " is not emulation (tcg)") +
                (setup.kvm.why_not.empty() ? std::string("; use --accel kvm or nested")
                                           : "; " + setup.kvm.why_not);
     if (spec.cpu_budget && static_cast<std::size_t>(*spec.cpu_budget) > setup.cpus.size())

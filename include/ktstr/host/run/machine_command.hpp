@@ -33,8 +33,8 @@ public:
         std::function<std::optional<wire::window_size>()> resized = {};  ///< asked every second
     };
 
-    machine_command(machine_request request, wire::run_command command, std::uint64_t calibration_ns,
-                    int stop_fd)
+    machine_command(machine_request request, wire::run_command command,
+                    std::uint64_t calibration_ns, int stop_fd)
         : request_(std::move(request)),
           command_(std::move(command)),
           calibration_ns_(calibration_ns),
@@ -50,8 +50,9 @@ public:
         if (auto going = vm_->go(); !going)
             return std::move(going).error();
         input_fd_ = call.input_fd;
-        deadline_ = clock::now() + boot_limit(request_.machine.accel,
-                                              request_.machine.topology.total_cpus(), request_.slowdown);
+        deadline_ =
+            clock::now() + boot_limit(request_.machine.accel,
+                                      request_.machine.topology.total_cpus(), request_.slowdown);
         while (!status_ && !failure_)
             turn(call);
         vm_->end(status_.has_value());
@@ -60,7 +61,9 @@ public:
         return *status_;
     }
 
-    [[nodiscard]] std::string console() const { return vm_ ? vm_->console().text() : std::string{}; }
+    [[nodiscard]] std::string console() const {
+        return vm_ ? vm_->console().text() : std::string{};
+    }
     [[nodiscard]] const std::string& command_line() const noexcept { return command_line_; }
     [[nodiscard]] double dilation() const noexcept { return dilation_; }
 
@@ -69,13 +72,14 @@ private:
 
     void turn(const callbacks& call) {
         auto& link = vm_->link();
-        std::array<pollfd, 7> fds{{{link.fd(), POLLIN, 0},
-                                   {vm_->console_fd(), POLLIN, 0},
-                                   {vm_->errors_fd(), POLLIN, 0},
-                                   {vm_->process().pidfd(), POLLIN, 0},
-                                   {stop_fd_, POLLIN, 0},
-                                   {running_ ? input_fd_ : -1, POLLIN, 0},
-                                   {link.device().running() ? link.device().pidfd() : -1, POLLIN, 0}}};
+        std::array<pollfd, 7> fds{
+            {{link.fd(), POLLIN, 0},
+             {vm_->console_fd(), POLLIN, 0},
+             {vm_->errors_fd(), POLLIN, 0},
+             {vm_->process().pidfd(), POLLIN, 0},
+             {stop_fd_, POLLIN, 0},
+             {running_ ? input_fd_ : -1, POLLIN, 0},
+             {link.device().running() ? link.device().pidfd() : -1, POLLIN, 0}}};
         if (::poll(fds.data(), fds.size(), 1000) < 0)
             return;
         vm_->read_console();
@@ -87,9 +91,10 @@ private:
         if (fds[4].revents != 0)
             return fail("interrupted");
         if (fds[3].revents != 0)
-            return fail("it ended" + std::string(vm_->console().sign_line().empty()
-                                                     ? vm_->errors().empty() ? "" : ": " + vm_->errors()
-                                                     : ": " + vm_->console().sign_line()));
+            return fail("it ended" +
+                        std::string(vm_->console().sign_line().empty()
+                                        ? vm_->errors().empty() ? "" : ": " + vm_->errors()
+                                        : ": " + vm_->console().sign_line()));
         if (fds[6].revents != 0)
             return fail("vhost-device-vsock ended");
         if (!vm_->kvm_last_words().empty())
@@ -120,7 +125,9 @@ private:
             return false;
         while (auto f = link.next()) {
             switch (f->type) {
-                case wire::message_type::hello: on(wire::decode<wire::hello>(f->payload), call); break;
+                case wire::message_type::hello:
+                    on(wire::decode<wire::hello>(f->payload), call);
+                    break;
                 case wire::message_type::output:
                     if (auto out = wire::decode<wire::output>(f->payload))
                         call.output(out->stream, out->bytes);
@@ -129,12 +136,15 @@ private:
                     if (auto log = wire::decode<wire::log>(f->payload))
                         call.output(wire::stream::err, log->text + '\n');
                     break;
-                case wire::message_type::pong: deadline_ = clock::now() + patience(); break;
+                case wire::message_type::pong:
+                    deadline_ = clock::now() + patience();
+                    break;
                 case wire::message_type::exited:
                     if (auto end = wire::decode<wire::exited>(f->payload))
                         status_ = end->wait_status;
                     break;
-                default: break;
+                default:
+                    break;
             }
         }
         if (!link.fault().empty())
@@ -147,9 +157,9 @@ private:
             return fail("its hello is malformed, out of turn, or of another version");
         dilation_ = dilation_of(hello->calibration_ns, calibration_ns_);
         const auto wall = std::chrono::system_clock::now().time_since_epoch();
-        vm_->link().send(wire::welcome{
-            .wall_clock_ns = static_cast<std::uint64_t>(
-                std::chrono::duration_cast<std::chrono::nanoseconds>(wall).count())});
+        vm_->link().send(
+            wire::welcome{.wall_clock_ns = static_cast<std::uint64_t>(
+                              std::chrono::duration_cast<std::chrono::nanoseconds>(wall).count())});
         vm_->link().send(command_);
         running_ = true;
         deadline_ = clock::now() + patience();
@@ -167,12 +177,14 @@ private:
     }
 
     [[nodiscard]] std::chrono::milliseconds patience() const {
-        return std::chrono::milliseconds(static_cast<std::int64_t>(30'000 * std::max(dilation_, 2.0)));
+        return std::chrono::milliseconds(
+            static_cast<std::int64_t>(30'000 * std::max(dilation_, 2.0)));
     }
 
     void fail(std::string why) {
         if (!failure_)
-            failure_ = plain_error("keep the machine of " + request_.name + " running", "", std::move(why));
+            failure_ = plain_error("keep the machine of " + request_.name + " running", "",
+                                   std::move(why));
     }
 
     machine_request request_;

@@ -34,8 +34,8 @@
 namespace ktstr::host {
 
 /// QEMU's own files for a direct kernel boot on q35. Those a version does not have are left out.
-inline constexpr std::array<std::string_view, 5> qemu_firmware{"bios-256k.bin", "pvh.bin",
-                                                               "linuxboot_dma.bin", "kvmvapic.bin", "linuxboot.bin"};
+inline constexpr std::array<std::string_view, 5> qemu_firmware{
+    "bios-256k.bin", "pvh.bin", "linuxboot_dma.bin", "kvmvapic.bin", "linuxboot.bin"};
 
 /// Where things lie in the outer machine.
 inline constexpr std::string_view nested_qemu_path = "/usr/bin/qemu-system-x86_64";
@@ -44,7 +44,8 @@ inline constexpr std::string_view nested_kernel_dir = "/ktstr/kernel";
 namespace detail {
 
 /// The firmware files, from the directories that QEMU itself names.
-[[nodiscard]] inline result<std::vector<guest_file>> find_firmware(const std::filesystem::path& qemu_path) {
+[[nodiscard]] inline result<std::vector<guest_file>> find_firmware(
+    const std::filesystem::path& qemu_path) {
     tool_command ask;
     ask.argv = {qemu_path.string(), "-L", "help"};
     auto said = run_tool(std::move(ask));
@@ -59,7 +60,8 @@ namespace detail {
             rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
             if (::access(candidate.c_str(), R_OK) != 0)
                 continue;
-            files.push_back({.guest_path = "/usr/share/qemu/" + std::string(name), .host_path = candidate});
+            files.push_back(
+                {.guest_path = "/usr/share/qemu/" + std::string(name), .host_path = candidate});
             break;
         }
     }
@@ -71,7 +73,8 @@ namespace detail {
 [[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(const host::kernel& kernel) {
     const std::string root(nested_kernel_dir);
     std::vector<guest_file> files;
-    files.push_back({.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
+    files.push_back(
+        {.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
     if (!kernel.config.empty())
         files.push_back({.guest_path = root + "/config", .host_path = kernel.config});
     auto modules = modules_for(kernel, vsock_modules);
@@ -82,7 +85,8 @@ namespace detail {
         auto content = read_module(module.path);
         if (!content)
             return std::move(content).error();
-        files.push_back({.guest_path = root + "/modules/" + module.name + ".ko", .content = std::move(*content)});
+        files.push_back({.guest_path = root + "/modules/" + module.name + ".ko",
+                         .content = std::move(*content)});
         depends += module.name + ".ko:" + before + '\n';
         before = ' ' + module.name + ".ko" + before;
     }
@@ -99,13 +103,15 @@ namespace detail {
     std::set<std::string> seen;
     std::string list;
     for (const auto& library : closure->libraries)
-        if (const auto directory = library.path.parent_path().string(); seen.insert(directory).second)
+        if (const auto directory = library.path.parent_path().string();
+            seen.insert(directory).second)
             list += (list.empty() ? "" : ":") + directory;
     return list;
 }
 
 /// The arguments of the run inside.
-[[nodiscard]] inline std::vector<std::string> inner_arguments(const options& wanted, const test_list& tests,
+[[nodiscard]] inline std::vector<std::string> inner_arguments(const options& wanted,
+                                                              const test_list& tests,
                                                               std::uint64_t calibration_ns) {
     std::vector<std::string> words{"/init",
                                    "--accel",
@@ -160,15 +166,18 @@ namespace detail {
     if (!modules)
         return std::move(modules).error();
     input.modules = std::move(*modules);
-    input.programs.push_back({.host_path = setup.qemu.path, .guest_path = std::string(nested_qemu_path)});
+    input.programs.push_back(
+        {.host_path = setup.qemu.path, .guest_path = std::string(nested_qemu_path)});
     std::set<std::string> schedulers;
     for (const test_case* test : tests)
-        if (test->spec.scheduler != nullptr && schedulers.emplace(test->spec.scheduler->binary).second) {
+        if (test->spec.scheduler != nullptr &&
+            schedulers.emplace(test->spec.scheduler->binary).second) {
             auto binary = find_scheduler(setup, *test->spec.scheduler);
             if (!binary)
                 return std::move(binary).error();
             // Beside /init, where the run inside looks first.
-            input.programs.push_back({.host_path = *binary, .guest_path = "/" + binary->filename().string()});
+            input.programs.push_back(
+                {.host_path = *binary, .guest_path = "/" + binary->filename().string()});
         }
     for (auto part : {find_firmware(setup.qemu.path), pack_inner_kernel(setup.kernel)}) {
         if (!part)
@@ -188,16 +197,18 @@ namespace detail {
             continue;
         vcpus = std::max(vcpus, shape.total_cpus());
         // An inner machine's initramfs is small beside the outer one's; its rule is what counts.
-        memory = std::max(memory, memory_rule(shape.total_cpus(), test->spec.memory_mib, 64U << 20));
+        memory =
+            std::max(memory, memory_rule(shape.total_cpus(), test->spec.memory_mib, 64U << 20));
     }
     machine m;
     // More CPUs than any test has vCPUs, so that an unmasked machine is never short of them and a
     // masked one is short for that reason alone.
-    m.topology = {.numa_nodes = 1, .llcs = 1, .cores = std::min(vcpus + 2, max_vcpus), .threads = 1};
+    m.topology = {
+        .numa_nodes = 1, .llcs = 1, .cores = std::min(vcpus + 2, max_vcpus), .threads = 1};
     m.accel = accelerator::tcg;
     m.nested_virtualization = true;
-    m.memory_mib = memory * wanted.jobs.value_or(1) + 512 + static_cast<int>(archive.size * 3 >> 20) +
-                   64 * m.topology.total_cpus();
+    m.memory_mib = memory * wanted.jobs.value_or(1) + 512 +
+                   static_cast<int>(archive.size * 3 >> 20) + 64 * m.topology.total_cpus();
     m.kernel = setup.kernel.image;
     m.initrd = archive.path;
     m.link = setup.link;
@@ -226,11 +237,13 @@ namespace detail {
     if (!setup)
         return fail(setup.error());
     if (setup->config)
-        if (const auto missing = check_config(*setup->config, kernel_need::nested | kernel_need::vsock);
+        if (const auto missing =
+                check_config(*setup->config, kernel_need::nested | kernel_need::vsock);
             !missing.empty())
-            return fail(plain_error("use kernel " + setup->kernel.release + " for", "--accel nested",
-                                    "it has " + missing.front().option + '=' + missing.front().found + ": " +
-                                        missing.front().why,
+            return fail(plain_error("use kernel " + setup->kernel.release + " for",
+                                    "--accel nested",
+                                    "it has " + missing.front().option + '=' +
+                                        missing.front().found + ": " + missing.front().why,
                                     "use --kernel distro"));
     initramfs archive;
     auto m = detail::outer_machine(wanted, *setup, tests, archive);
@@ -252,7 +265,8 @@ namespace detail {
     started.accel = to_text(wanted.accel);
     started.kernel = setup->kernel.release;
     started.jobs = wanted.jobs;
-    started.notes.push_back("nested: one emulated machine with " + std::to_string(m->topology.total_cpus()) +
+    started.notes.push_back("nested: one emulated machine with " +
+                            std::to_string(m->topology.total_cpus()) +
                             " CPUs, the tests under real KVM in it");
     for (const auto& note : setup->notes)
         started.notes.push_back(note);
@@ -273,7 +287,8 @@ namespace detail {
             event.accel = "nested";
             event.replay = replay_command(wanted, event.name);
             if (auto at = files.find({event.name, event.attempt}); at != files.end()) {
-                if (auto kept = write_artifacts(artifacts_root(wanted), event.name, event.attempt, at->second))
+                if (auto kept = write_artifacts(artifacts_root(wanted), event.name, event.attempt,
+                                                at->second))
                     event.artifacts = kept->string();
                 else
                     event.notes.push_back(kept.error().message());
@@ -285,18 +300,20 @@ namespace detail {
             events(event);
         }
     };
-    machine_command run({.machine = *m,
-                         .qemu = setup->qemu.path,
-                         .links = setup->links,
-                         .private_dir = directory->path(),
-                         .name = "nested"},
-                        {.argv = detail::inner_arguments(wanted, tests, setup->calibration_ns),
-                         .environment = {"PATH=/usr/bin:/bin", "HOME=/root", "TMPDIR=/tmp",
-                                         "KTSTR_CACHE_DIR=/tmp/cache", "LD_LIBRARY_PATH=" + *libraries}},
-                        setup->calibration_ns, stop.fd());
+    machine_command run(
+        {.machine = *m,
+         .qemu = setup->qemu.path,
+         .links = setup->links,
+         .private_dir = directory->path(),
+         .name = "nested"},
+        {.argv = detail::inner_arguments(wanted, tests, setup->calibration_ns),
+         .environment = {"PATH=/usr/bin:/bin", "HOME=/root", "TMPDIR=/tmp",
+                         "KTSTR_CACHE_DIR=/tmp/cache", "LD_LIBRARY_PATH=" + *libraries}},
+        setup->calibration_ns, stop.fd());
     const auto ended = run.run({.output = [&](wire::stream stream, std::string_view bytes) {
         if (stream == wire::stream::err) {
-            words.append(bytes.substr(0, (1U << 20) - std::min<std::size_t>(words.size(), 1U << 20)));
+            words.append(
+                bytes.substr(0, (1U << 20) - std::min<std::size_t>(words.size(), 1U << 20)));
             return;
         }
         for (const char c : bytes) {
@@ -326,7 +343,8 @@ namespace detail {
     events(finished);
     if (!ended) {
         const auto console = run.console();
-        std::fputs(console.substr(console.size() > 4000 ? console.size() - 4000 : 0).c_str(), stderr);
+        std::fputs(console.substr(console.size() > 4000 ? console.size() - 4000 : 0).c_str(),
+                   stderr);
     }
     if (const auto problem = events.problem())
         return fail(*problem);

@@ -57,7 +57,8 @@ public:
                                 "point TMPDIR at a directory you can write to");
         made.path_ = pattern;
         const std::string line = pattern + '\n';
-        if (::write(made.alive_.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+        if (::write(made.alive_.get(), line.data(), line.size()) !=
+            static_cast<ssize_t>(line.size()))
             return system_error("tell the janitor about", pattern);
         return made;
     }

@@ -71,8 +71,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     auto directory = private_directory::create();
     if (!directory)
         return say_error(exit_run_impossible, directory.error());
-    const bool machines =
-        std::any_of(tests.begin(), tests.end(), [](const test_case* t) { return !t->spec.host_only; });
+    const bool machines = std::any_of(tests.begin(), tests.end(),
+                                      [](const test_case* t) { return !t->spec.host_only; });
     auto setup = prepare_host(wanted, machines, say_progress);
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
@@ -148,8 +148,9 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     if (wanted.doctor)
         return run_doctor(wanted, tests);
     if (all.empty())
-        return detail::say_error(exit_bad_usage, plain_error("run", wanted.program, "it holds no test",
-                                                             "add a KTSTR_TEST to one of its sources"));
+        return detail::say_error(exit_bad_usage,
+                                 plain_error("run", wanted.program, "it holds no test",
+                                             "add a KTSTR_TEST to one of its sources"));
     if (wanted.part)
         if (auto announced = announce_sharding(*wanted.part); !announced)
             return detail::say_error(exit_run_impossible, announced.error());

@@ -43,7 +43,8 @@ public:
     /// Runs them all. Returns why tests were left out, if some were.
     [[nodiscard]] std::optional<std::string> run() {
         const auto workers = std::min<std::size_t>(
-            {tests_.size(), static_cast<std::size_t>(wanted_.jobs.value_or(std::numeric_limits<int>::max())),
+            {tests_.size(),
+             static_cast<std::size_t>(wanted_.jobs.value_or(std::numeric_limits<int>::max())),
              std::max<std::size_t>(setup_.cpus.size(), 1)});
         if (workers <= 1) {
             work();
@@ -111,15 +112,16 @@ private:
         if (!test.spec.host_only) {
             auto archive = initramfs_for(setup_, test, {});
             if (!archive)
-                return {not_run(test, attempt, shape, reason::infrastructure, archive.error().message())};
+                return {not_run(test, attempt, shape, reason::infrastructure,
+                                archive.error().message())};
             archive_in_use_.hold(*archive);
             request.machine = machine_for(setup_, test.spec, shape, *archive, wanted_.verbose);
             request.qemu = setup_.qemu.path;
             request.links = setup_.links;
             request.kernel_release = setup_.kernel.release;
         }
-        const auto cpus = static_cast<std::size_t>(test.spec.cpu_budget.value_or(
-            test.spec.host_only ? 1 : shape.total_cpus()));
+        const auto cpus = static_cast<std::size_t>(
+            test.spec.cpu_budget.value_or(test.spec.host_only ? 1 : shape.total_cpus()));
         const auto share = admission_.enter(cpus);
         if (!test.spec.host_only && !wanted_.internal.no_mask &&
             (test.spec.cpu_budget || wanted_.cpu_cap))
@@ -135,8 +137,9 @@ private:
             impossible_ = true;
         }
         if (share.cpus.size() < cpus && !test.spec.cpu_budget)
-            done.event.notes.push_back("the machine has " + std::to_string(cpus) + " vCPUs and this run " +
-                                       std::to_string(share.cpus.size()) + " host CPUs");
+            done.event.notes.push_back("the machine has " + std::to_string(cpus) +
+                                       " vCPUs and this run " + std::to_string(share.cpus.size()) +
+                                       " host CPUs");
         done.event.replay = replay_command(wanted_, test.name);
         const bool keep = wanted_.keep || done.event.result == verdict::fail ||
                           done.event.result == verdict::inconclusive;
@@ -144,7 +147,8 @@ private:
             for (const auto& file : files_of(done))
                 events_(file);
         } else if (keep) {
-            if (auto kept = write_artifacts(artifacts_root(wanted_), done.event.name, attempt, files_of(done)))
+            if (auto kept = write_artifacts(artifacts_root(wanted_), done.event.name, attempt,
+                                            files_of(done)))
                 done.event.artifacts = kept->string();
             else
                 done.event.notes.push_back(kept.error().message());

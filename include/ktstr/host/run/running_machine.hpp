@@ -35,16 +35,17 @@ struct machine_request {
     std::filesystem::path qemu;
     link_facts links;
     std::filesystem::path private_dir;
-    std::string name;        ///< of the test, for process lists and messages
-    std::vector<int> mask = {};  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
-    double slowdown = 1;     ///< of this host against a real one, when it is an emulated machine
+    std::string name;  ///< of the test, for process lists and messages
+    std::vector<int> mask =
+        {};               ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
 };
 
 class running_machine {
 public:
     /// Starts QEMU with the guest stopped; go() lets it run. On failure `command_line` is still set.
-    [[nodiscard]] static result<std::unique_ptr<running_machine>> start(const machine_request& request,
-                                                                        std::string& command_line) {
+    [[nodiscard]] static result<std::unique_ptr<running_machine>> start(
+        const machine_request& request, std::string& command_line) {
         auto made = std::unique_ptr<running_machine>(new running_machine);
         made->name_ = request.name;
         if (auto started = made->launch(request, command_line); !started)
@@ -108,7 +109,8 @@ public:
                 words_.append(chunk, static_cast<std::size_t>(n));
             // QEMU does not end on these; it stops the guest and waits for somebody to look.
             for (const char* sign : {"KVM internal error", "kvm run failed", "KVM: entry failed"})
-                if (const auto at = words_.find(sign); at != std::string::npos && kvm_last_words_.empty())
+                if (const auto at = words_.find(sign);
+                    at != std::string::npos && kvm_last_words_.empty())
                     kvm_last_words_ = words_.substr(at, words_.find('\n', at) - at);
         }
     }
@@ -146,8 +148,9 @@ private:
 
     [[nodiscard]] result<void> launch(const machine_request& request, std::string& command_line) {
         // The thread's id keeps the socket files of machines that run side by side apart.
-        auto link = host_link::prepare(request.machine.link, request.links, request.private_dir,
-                                       std::to_string(::gettid()) + '-' + std::to_string(++launches()));
+        auto link =
+            host_link::prepare(request.machine.link, request.links, request.private_dir,
+                               std::to_string(::gettid()) + '-' + std::to_string(++launches()));
         if (!link)
             return std::move(link).error();
         link_ = std::make_unique<host_link>(std::move(*link));

@@ -47,7 +47,8 @@ struct session_request {
     std::filesystem::path qemu;
     link_facts links;
     std::string kernel_release;
-    std::vector<int> mask;  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    std::vector<int>
+        mask;  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
 
     std::filesystem::path own_program;  ///< starts the keeper of a host_only body
     std::filesystem::path private_dir;
@@ -144,8 +145,9 @@ private:
         }
         if (auto going = vm_->go(); !going)
             return going;
-        deadline_ = clock::now() + fault_value("boot-limit-ms=")
-                                       .value_or(boot_limit(m.accel, m.topology.total_cpus(), request_.slowdown));
+        deadline_ = clock::now() +
+                    fault_value("boot-limit-ms=")
+                        .value_or(boot_limit(m.accel, m.topology.total_cpus(), request_.slowdown));
         return {};
     }
 
@@ -191,7 +193,8 @@ private:
         if (in_body_ && next_ping_ < wake)
             wake = next_ping_;
         const auto wait = std::chrono::ceil<std::chrono::milliseconds>(wake - now).count();
-        const int ready = ::poll(fds.data(), count, static_cast<int>(std::clamp<long>(wait, 0, 60'000)));
+        const int ready =
+            ::poll(fds.data(), count, static_cast<int>(std::clamp<long>(wait, 0, 60'000)));
         if (ready < 0)
             return;
         if (fds[on_console].revents != 0) {
@@ -218,8 +221,9 @@ private:
         if (fds[on_device].revents != 0)
             return settle(reason::infrastructure, "vhost-device-vsock ended during the test");
         if (vm_ && !vm_->kvm_last_words().empty())
-            return settle(reason::infrastructure, "KVM died under the guest: " + vm_->kvm_last_words() +
-                                                      "; use --accel tcg or --accel nested");
+            return settle(reason::infrastructure,
+                          "KVM died under the guest: " + vm_->kvm_last_words() +
+                              "; use --accel tcg or --accel nested");
         check_clock();
     }
 
@@ -228,7 +232,8 @@ private:
         if (in_body_ && now >= next_ping_) {
             if (ping_outstanding_ && now >= ping_deadline_)
                 return settle(reason::hang, "the guest has not answered for " +
-                                                seconds(now - ping_sent_) + " s while the body ran");
+                                                seconds(now - ping_sent_) +
+                                                " s while the body ran");
             if (!ping_outstanding_) {
                 ping_outstanding_ = true;
                 ping_sent_ = now;
@@ -243,14 +248,21 @@ private:
             return settle(reason::panic, vm_->console().sign_line());
         switch (at_) {
             case point::boot:
-                return settle(reason::boot_timeout,
-                              "the guest did not say hello in " + seconds(now - begun_) + " s" +
-                                  harness_words());
+                return settle(reason::boot_timeout, "the guest did not say hello in " +
+                                                        seconds(now - begun_) + " s" +
+                                                        harness_words());
             case point::preparing:
                 return settle(reason::hang, "the guest did not start the body in " +
                                                 seconds(now - since_) + " s");
             case point::body:
-                return settle(reason::timeout, "the body did not return in " + seconds(now - since_) +
+                // The guest ends a late body itself. When it did not, either it is gone too or its
+                // harness is at fault; an unanswered ping tells which.
+                if (ping_outstanding_)
+                    return settle(reason::hang, "the guest has not answered for " +
+                                                    seconds(now - ping_sent_) +
+                                                    " s, and the body's time is over");
+                return settle(reason::timeout, "the body did not return in " +
+                                                   seconds(now - since_) +
                                                    " s, and the guest did not end it");
             case point::collecting:
                 return settle(reason::hang, "the guest did not deliver the outcome in " +
@@ -283,18 +295,29 @@ private:
 
     void handle(const wire::frame& f) {
         switch (f.type) {
-            case wire::message_type::hello: return on(wire::decode<wire::hello>(f.payload));
-            case wire::message_type::topology_proof: return on(wire::decode<wire::topology_proof>(f.payload));
-            case wire::message_type::stage: return on(wire::decode<wire::stage>(f.payload));
-            case wire::message_type::output: return on(wire::decode<wire::output>(f.payload));
-            case wire::message_type::check: return on(wire::decode<wire::check>(f.payload));
-            case wire::message_type::worker: return on(wire::decode<wire::worker>(f.payload));
-            case wire::message_type::outcome: return on(wire::decode<wire::outcome>(f.payload));
-            case wire::message_type::log: return on(wire::decode<wire::log>(f.payload));
-            case wire::message_type::pong: return on(wire::decode<wire::pong>(f.payload));
-            default: break;
+            case wire::message_type::hello:
+                return on(wire::decode<wire::hello>(f.payload));
+            case wire::message_type::topology_proof:
+                return on(wire::decode<wire::topology_proof>(f.payload));
+            case wire::message_type::stage:
+                return on(wire::decode<wire::stage>(f.payload));
+            case wire::message_type::output:
+                return on(wire::decode<wire::output>(f.payload));
+            case wire::message_type::check:
+                return on(wire::decode<wire::check>(f.payload));
+            case wire::message_type::worker:
+                return on(wire::decode<wire::worker>(f.payload));
+            case wire::message_type::outcome:
+                return on(wire::decode<wire::outcome>(f.payload));
+            case wire::message_type::log:
+                return on(wire::decode<wire::log>(f.payload));
+            case wire::message_type::pong:
+                return on(wire::decode<wire::pong>(f.payload));
+            default:
+                break;
         }
-        broken("a message of type " + std::to_string(static_cast<int>(f.type)) + " that no guest may send");
+        broken("a message of type " + std::to_string(static_cast<int>(f.type)) +
+               " that no guest may send");
     }
 
     void broken(const std::string& what) {
@@ -306,8 +329,8 @@ private:
             return broken("a hello that is malformed or out of turn");
         if (hello->version != wire::protocol_version)
             return settle(reason::infrastructure,
-                          "the guest speaks protocol " + std::to_string(hello->version) + " and this host " +
-                              std::to_string(wire::protocol_version) +
+                          "the guest speaks protocol " + std::to_string(hello->version) +
+                              " and this host " + std::to_string(wire::protocol_version) +
                               "; build the test program and the guest from one version of ktstr");
         dilation_ = dilation_of(hello->calibration_ns, request_.host_calibration_ns);
         auto& e = result_.event;
@@ -341,11 +364,13 @@ private:
         }
         if (fault("wrong-topology"))
             order.topology = "1n7l1c1t";
-        link().send(wire::welcome{.wall_clock_ns = static_cast<std::uint64_t>(
-                                      std::chrono::duration_cast<std::chrono::nanoseconds>(wall).count())});
+        link().send(
+            wire::welcome{.wall_clock_ns = static_cast<std::uint64_t>(
+                              std::chrono::duration_cast<std::chrono::nanoseconds>(wall).count())});
         link().send(order);
-        enter(point::preparing, scaled(std::chrono::seconds(30)) +
-                                    scaled(std::chrono::milliseconds(100)) * request_.topology.total_cpus());
+        enter(point::preparing,
+              scaled(std::chrono::seconds(30)) +
+                  scaled(std::chrono::milliseconds(100)) * request_.topology.total_cpus());
     }
 
     void on(const std::optional<wire::topology_proof>& proof) {
@@ -359,7 +384,9 @@ private:
         if (!entered)
             return broken("a malformed stage");
         switch (entered->at) {
-            case wire::guest_stage::proving_topology: stage("prove topology"); break;
+            case wire::guest_stage::proving_topology:
+                stage("prove topology");
+                break;
             case wire::guest_stage::starting_scheduler:
                 stage("start scheduler");
                 enter(point::preparing, limit_ + scaled(std::chrono::seconds(30)));
@@ -381,7 +408,8 @@ private:
                 stage("collect");
                 enter(point::collecting, scaled(std::chrono::seconds(10)));
                 break;
-            default: break;
+            default:
+                break;
         }
     }
 
@@ -393,10 +421,10 @@ private:
             return;
         result_.remains.output += output->bytes;
         output_tail_.feed(output->bytes);
-        events_(test_output{.test = result_.event.name,
-                            .stream = output->stream == wire::stream::out ? output_stream::out
-                                                                          : output_stream::err,
-                            .bytes = output->bytes});
+        events_(test_output{
+            .test = result_.event.name,
+            .stream = output->stream == wire::stream::out ? output_stream::out : output_stream::err,
+            .bytes = output->bytes});
     }
 
     void on(const std::optional<wire::check>& check) {
@@ -421,8 +449,8 @@ private:
         if (!worker)
             return broken("a malformed worker report");
         if (!worker->completed && unfinished_workers_++ < 8)
-            note_evidence("worker " + std::to_string(worker->index) + " of cgroup " + worker->cgroup +
-                          ": " + worker->exit_text);
+            note_evidence("worker " + std::to_string(worker->index) + " of cgroup " +
+                          worker->cgroup + ": " + worker->exit_text);
     }
 
     void on(const std::optional<wire::log>& log) {
@@ -457,20 +485,22 @@ private:
         if (settled_)
             return;
         if (!vm_)
-            return settle(reason::infrastructure, "the keeper of the body ended without an outcome");
+            return settle(reason::infrastructure,
+                          "the keeper of the body ended without an outcome");
         if (!vm_->errors().empty() && vm_->console().text().empty())
             return settle(reason::infrastructure,
                           vm_->refused(plain_error("run", "QEMU", "it ended")).message());
         if (!vm_->kvm_last_words().empty())
-            return settle(reason::infrastructure, "KVM died under the guest: " + vm_->kvm_last_words());
+            return settle(reason::infrastructure,
+                          "KVM died under the guest: " + vm_->kvm_last_words());
         if (status && WIFSIGNALED(*status))
-            return settle(reason::infrastructure, "QEMU was killed by signal " +
-                                                      std::to_string(WTERMSIG(*status)) +
-                                                      (WTERMSIG(*status) == SIGKILL
-                                                           ? " (out of memory on the host?)"
-                                                           : ""));
+            return settle(
+                reason::infrastructure,
+                "QEMU was killed by signal " + std::to_string(WTERMSIG(*status)) +
+                    (WTERMSIG(*status) == SIGKILL ? " (out of memory on the host?)" : ""));
         if (!vm_->console().harness_line().empty() && at_ == point::boot)
-            return settle(reason::infrastructure, "the guest could not start the test" + harness_words());
+            return settle(reason::infrastructure,
+                          "the guest could not start the test" + harness_words());
         settle(reason::guest_exit, "the guest powered off without a verdict" + harness_words());
     }
 
@@ -573,9 +603,11 @@ private:
             static_cast<std::int64_t>(static_cast<double>(limit.count()) * dilation_));
     }
     [[nodiscard]] bool fault(std::string_view name) const {
-        return std::find(request_.faults.begin(), request_.faults.end(), name) != request_.faults.end();
+        return std::find(request_.faults.begin(), request_.faults.end(), name) !=
+               request_.faults.end();
     }
-    [[nodiscard]] std::optional<std::chrono::milliseconds> fault_value(std::string_view prefix) const {
+    [[nodiscard]] std::optional<std::chrono::milliseconds> fault_value(
+        std::string_view prefix) const {
         for (const auto& fault : request_.faults)
             if (fault.starts_with(prefix))
                 return std::chrono::milliseconds(std::atol(fault.c_str() + prefix.size()));

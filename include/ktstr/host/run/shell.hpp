@@ -28,9 +28,10 @@ namespace ktstr::host {
 
 /// What a person looks around with. Those the host lacks are left out.
 inline constexpr std::array<std::string_view, 34> shell_tools{
-    "cat",  "chmod", "chrt", "cp",   "cut",   "date",  "dd",     "dmesg", "echo",    "free",    "grep", "head",
-    "kill", "less",  "ln",   "ls",   "lscpu", "mkdir", "mount",  "mv",    "nproc",   "numactl", "ps",   "rm",
-    "sed",  "sleep", "sort", "tail", "taskset", "top",   "uname", "uptime", "vi", "wc"};
+    "cat",   "chmod",   "chrt",  "cp",      "cut",    "date", "dd",  "dmesg", "echo",
+    "free",  "grep",    "head",  "kill",    "less",   "ln",   "ls",  "lscpu", "mkdir",
+    "mount", "mv",      "nproc", "numactl", "ps",     "rm",   "sed", "sleep", "sort",
+    "tail",  "taskset", "top",   "uname",   "uptime", "vi",   "wc"};
 
 namespace detail {
 
@@ -75,57 +76,61 @@ private:
     programs.push_back({.host_path = shell, .guest_path = "/bin/sh"});
     for (const auto name : shell_tools)
         if (const auto found = find_in_path(name); !found.empty())
-            programs.push_back({.host_path = found, .guest_path = "/usr/local/bin/" + std::string(name)});
+            programs.push_back(
+                {.host_path = found, .guest_path = "/usr/local/bin/" + std::string(name)});
     auto archive = initramfs_for(setup, test, {}, programs);
     if (!archive)
         return fail(archive.error());
-    const auto m = machine_for(setup, test.spec, machine_shape(test.spec, wanted.topology), *archive,
-                               wanted.verbose);
+    const auto m = machine_for(setup, test.spec, machine_shape(test.spec, wanted.topology),
+                               *archive, wanted.verbose);
     const bool terminal = ::isatty(STDIN_FILENO) == 1;
     winsize size{24, 80, 0, 0};
     ::ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
     const char* kind = std::getenv("TERM");
-    wire::run_command command{.argv = {"/bin/sh"},
-                              .environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root",
-                                              std::string("TERM=") + (kind != nullptr ? kind : "dumb"),
-                                              "PS1=" + std::string(test.name) + "# "},
-                              .terminal = terminal,
-                              .rows = size.ws_row,
-                              .columns = size.ws_col};
+    wire::run_command command{
+        .argv = {"/bin/sh"},
+        .environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root",
+                        std::string("TERM=") + (kind != nullptr ? kind : "dumb"),
+                        "PS1=" + std::string(test.name) + "# "},
+        .terminal = terminal,
+        .rows = size.ws_row,
+        .columns = size.ws_col};
     if (terminal)
         command.argv.emplace_back("-i");
     std::fprintf(stderr, "ktstr: booting %s for a shell in the machine of %s; `exit` leaves it\n",
                  setup.kernel.release.c_str(), std::string(test.name).c_str());
-    machine_command run({.machine = m,
-                         .qemu = setup.qemu.path,
-                         .links = setup.links,
-                         .private_dir = private_dir,
-                         .name = std::string(test.name),
-                         .mask = test.spec.cpu_budget ? std::vector<int>(setup.cpus.begin(),
-                                                                         setup.cpus.begin() + *test.spec.cpu_budget)
-                                                      : std::vector<int>{},
-                         .slowdown = setup.slowdown},
-                        std::move(command), setup.calibration_ns, stop_fd);
+    machine_command run(
+        {.machine = m,
+         .qemu = setup.qemu.path,
+         .links = setup.links,
+         .private_dir = private_dir,
+         .name = std::string(test.name),
+         .mask = test.spec.cpu_budget ? std::vector<int>(setup.cpus.begin(),
+                                                         setup.cpus.begin() + *test.spec.cpu_budget)
+                                      : std::vector<int>{},
+         .slowdown = setup.slowdown},
+        std::move(command), setup.calibration_ns, stop_fd);
     std::optional<detail::raw_terminal> raw;
-    const auto ended = run.run({.output =
-                                    [](wire::stream stream, std::string_view bytes) {
-                                        const int fd = stream == wire::stream::out ? STDOUT_FILENO : STDERR_FILENO;
-                                        (void)write_all(fd, bytes, "the terminal");
-                                    },
-                                .started =
-                                    [&] {
-                                        if (terminal)
-                                            raw.emplace();
-                                    },
-                                .input_fd = STDIN_FILENO,
-                                .resized = [&]() -> std::optional<wire::window_size> {
-                                    winsize now{};
-                                    if (!terminal || ::ioctl(STDIN_FILENO, TIOCGWINSZ, &now) != 0 ||
-                                        (now.ws_row == size.ws_row && now.ws_col == size.ws_col))
-                                        return std::nullopt;
-                                    size = now;
-                                    return wire::window_size{now.ws_row, now.ws_col};
-                                }});
+    const auto ended =
+        run.run({.output =
+                     [](wire::stream stream, std::string_view bytes) {
+                         const int fd = stream == wire::stream::out ? STDOUT_FILENO : STDERR_FILENO;
+                         (void)write_all(fd, bytes, "the terminal");
+                     },
+                 .started =
+                     [&] {
+                         if (terminal)
+                             raw.emplace();
+                     },
+                 .input_fd = STDIN_FILENO,
+                 .resized = [&]() -> std::optional<wire::window_size> {
+                     winsize now{};
+                     if (!terminal || ::ioctl(STDIN_FILENO, TIOCGWINSZ, &now) != 0 ||
+                         (now.ws_row == size.ws_row && now.ws_col == size.ws_col))
+                         return std::nullopt;
+                     size = now;
+                     return wire::window_size{now.ws_row, now.ws_col};
+                 }});
     raw.reset();
     if (!ended) {
         std::fputs(run.console().c_str(), stderr);

@@ -28,9 +28,9 @@ enum class accelerator { kvm, tcg };
 /// What a look at the host says about KVM.
 struct kvm_facts {
     bool usable = false;
-    bool amd = false;       ///< AuthenticAMD, which decides how the cache topology is shown
-    bool topoext = false;   ///< AMD's topology leaves; without them dies are hidden from the guest
-    std::string why_not;    ///< one sentence when not usable, with the remedy
+    bool amd = false;      ///< AuthenticAMD, which decides how the cache topology is shown
+    bool topoext = false;  ///< AMD's topology leaves; without them dies are hidden from the guest
+    std::string why_not;   ///< one sentence when not usable, with the remedy
 };
 
 [[nodiscard]] inline kvm_facts look_at_kvm(const std::filesystem::path& device = "/dev/kvm",
@@ -43,7 +43,8 @@ struct kvm_facts {
             facts.amd = line.find("AuthenticAMD") != std::string::npos;
         if (line.starts_with("flags")) {
             line += ' ';
-            hardware = line.find(" vmx ") != std::string::npos || line.find(" svm ") != std::string::npos;
+            hardware =
+                line.find(" vmx ") != std::string::npos || line.find(" svm ") != std::string::npos;
             facts.topoext = line.find(" topoext ") != std::string::npos;
             break;
         }
@@ -51,9 +52,11 @@ struct kvm_facts {
     unique_fd kvm(::open(device.c_str(), O_RDWR | O_CLOEXEC));
     if (!kvm) {
         const int code = errno;
-        facts.why_not = device.string() + ": " + std::strerror(code) +
-                        (code == EACCES ? "; add yourself to its group (usually `usermod -aG kvm $USER`)"
-                                        : "; load kvm-intel or kvm-amd, or enable virtualization in the firmware");
+        facts.why_not =
+            device.string() + ": " + std::strerror(code) +
+            (code == EACCES
+                 ? "; add yourself to its group (usually `usermod -aG kvm $USER`)"
+                 : "; load kvm-intel or kvm-amd, or enable virtualization in the firmware");
         return facts;
     }
     if (::ioctl(kvm.get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
@@ -62,9 +65,10 @@ struct kvm_facts {
         return facts;
     }
     if (!hardware) {
-        facts.why_not = device.string() +
-                        " opens, but the CPU shows neither vmx nor svm: a stock kernel would die under "
-                        "it; use --accel tcg, or --accel nested for real KVM inside an emulated machine";
+        facts.why_not =
+            device.string() +
+            " opens, but the CPU shows neither vmx nor svm: a stock kernel would die under "
+            "it; use --accel tcg, or --accel nested for real KVM inside an emulated machine";
         return facts;
     }
     facts.usable = true;

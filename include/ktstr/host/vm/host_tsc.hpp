@@ -42,7 +42,8 @@ namespace ktstr::host {
     while (std::chrono::steady_clock::now() - first.time < std::chrono::milliseconds(20)) {
     }
     const auto second = take();
-    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(second.time - first.time).count();
+    const auto ns =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(second.time - first.time).count();
     if (ns <= 0 || second.ticks <= first.ticks)
         return std::nullopt;
     return (second.ticks - first.ticks) * 1'000'000U / static_cast<std::uint64_t>(ns);

@@ -18,10 +18,10 @@ namespace ktstr::host {
 struct machine_wires {
     int qmp = -1;
     int console = -1;
-    int link = -1;            ///< virtio-serial: the port; vhost-device-vsock: its vhost-user socket
-    int vhost = -1;           ///< vhost-vsock: /dev/vhost-vsock with the context id already set
-    std::uint32_t cid = 0;    ///< vhost-vsock: the guest's context id
-    std::uint32_t port = 0;   ///< vsock port the host listens on
+    int link = -1;           ///< virtio-serial: the port; vhost-device-vsock: its vhost-user socket
+    int vhost = -1;          ///< vhost-vsock: /dev/vhost-vsock with the context id already set
+    std::uint32_t cid = 0;   ///< vhost-vsock: the guest's context id
+    std::uint32_t port = 0;  ///< vsock port the host listens on
 };
 
 /// The value of -cpu. See architecture notes in docs/machines.md for how each was found.
@@ -72,7 +72,8 @@ struct machine_wires {
 }
 
 /// Everything behind argv[0].
-[[nodiscard]] inline std::vector<std::string> qemu_arguments(const machine& m, const machine_wires& w,
+[[nodiscard]] inline std::vector<std::string> qemu_arguments(const machine& m,
+                                                             const machine_wires& w,
                                                              std::string_view name) {
     std::vector<std::string> a;
     const auto add = [&a](auto... text) { (a.emplace_back(text), ...); };
@@ -81,7 +82,9 @@ struct machine_wires {
     // QEMU needs none of these once it runs; a guest that breaks out finds them shut.
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     add("-machine", "q35,hpet=off,smbus=off,sata=off,usb=off,graphics=off,vmport=off");
-    add("-accel", m.accel == accelerator::tcg ? "tcg,thread=multi" : "kvm");
+    add("-accel", m.accel == accelerator::kvm ? "kvm"
+                  : m.one_thread              ? "tcg,thread=single"
+                                              : "tcg,thread=multi");
     add("-cpu", cpu_model(m));
     add("-smp", smp_value(m.topology));
     add("-m", std::to_string(m.memory_mib) + "M");
@@ -98,7 +101,8 @@ struct machine_wires {
         add("-object", backend + ",id=" + id + ",size=" + std::to_string(size) + "M");
         add("-numa", "node,nodeid=" + std::to_string(node) + ",memdev=" + id);
         if (nodes > 1)
-            add("-numa", "cpu,node-id=" + std::to_string(node) + ",socket-id=" + std::to_string(node));
+            add("-numa",
+                "cpu,node-id=" + std::to_string(node) + ",socket-id=" + std::to_string(node));
     }
     for (int from = 0; from < nodes; ++from)
         for (int to = from + 1; to < nodes; ++to)
@@ -114,7 +118,8 @@ struct machine_wires {
         case link_kind::virtio_serial:
             add("-chardev", "socket,id=link,fd=" + std::to_string(w.link));
             add("-device", "virtio-serial-pci,disable-legacy=on");
-            add("-device", "virtserialport,chardev=link,name=" + std::string(wire::serial_port_name));
+            add("-device",
+                "virtserialport,chardev=link,name=" + std::string(wire::serial_port_name));
             break;
         case link_kind::vhost_vsock:
             add("-device", "vhost-vsock-pci,disable-legacy=on,guest-cid=" + std::to_string(w.cid) +

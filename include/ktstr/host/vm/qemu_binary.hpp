@@ -46,7 +46,8 @@ struct qemu {
 /// The first executable of that name in PATH; empty if there is none.
 [[nodiscard]] inline std::filesystem::path find_in_path(std::string_view name) {
     const char* path = std::getenv("PATH");
-    std::string_view rest = path != nullptr && *path != '\0' ? path : "/usr/local/bin:/usr/bin:/bin";
+    std::string_view rest =
+        path != nullptr && *path != '\0' ? path : "/usr/local/bin:/usr/bin:/bin";
     while (!rest.empty()) {
         const auto colon = rest.find(':');
         const auto dir = rest.substr(0, colon);
@@ -76,7 +77,8 @@ namespace detail {
     ::stat(program.c_str(), &st);
     const auto key = program.string() + ' ' + std::to_string(st.st_size) + ' ' +
                      std::to_string(st.st_ctim.tv_sec) + '.' + std::to_string(st.st_ctim.tv_nsec);
-    const auto note = cache_root / ("qemu-version-" + content_hash().add(std::string_view(key)).hex());
+    const auto note =
+        cache_root / ("qemu-version-" + content_hash().add(std::string_view(key)).hex());
     {
         std::ifstream in(note);
         std::getline(in, found.version_text);
@@ -107,7 +109,9 @@ namespace detail {
 [[nodiscard]] inline std::filesystem::path fetched_qemu(const std::filesystem::path& cache_root) {
     std::filesystem::path newest;
     std::error_code failed;
-    for (std::filesystem::directory_iterator at(cache_root / "packages" / "qemu-system-x86", failed), end;
+    for (std::filesystem::directory_iterator
+             at(cache_root / "packages" / "qemu-system-x86", failed),
+         end;
          !failed && at != end; at.increment(failed)) {
         auto candidate = at->path() / "root/usr/bin/qemu-system-x86_64";
         if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
@@ -118,21 +122,17 @@ namespace detail {
 
 }  // namespace detail
 
-/// The QEMU to use: the one in PATH, unless that is too old to emulate soundly and a newer one was
-/// fetched into the cache.
+/// The QEMU to use: the one in PATH. If that is too old to emulate soundly and a newer one was fetched
+/// into the cache, the newer one, with the libraries of the installed one.
 [[nodiscard]] inline result<qemu> find_qemu(const std::filesystem::path& cache_root) {
     const auto installed = find_in_path("qemu-system-x86_64");
-    const auto fetched = detail::fetched_qemu(cache_root);
-    if (installed.empty() && fetched.empty())
+    if (installed.empty())
         return plain_error("find", "qemu-system-x86_64", "it is not in PATH",
                            "install QEMU (Debian: apt install qemu-system-x86; Fedora: dnf install "
                            "qemu-system-x86)");
-    auto found = detail::ask_qemu(installed.empty() ? fetched : installed, cache_root);
+    auto found = detail::ask_qemu(installed, cache_root);
     if (!found)
         return found;
-    if (found->version < qemu_sound_emulation && !fetched.empty() && !installed.empty())
-        if (auto newer = detail::ask_qemu(fetched, cache_root); newer && found->version < newer->version)
-            found = std::move(newer);
     if (found->version < qemu_floor)
         return plain_error("use", found->path.string(),
                            "it is QEMU " + std::to_string(found->version.major) + '.' +
@@ -140,6 +140,11 @@ namespace detail {
                                std::to_string(qemu_floor.major) + '.' +
                                std::to_string(qemu_floor.minor) + " is the oldest that works",
                            "install a newer QEMU and put it first in PATH");
+    if (found->version < qemu_sound_emulation)
+        if (const auto fetched = detail::fetched_qemu(cache_root); !fetched.empty())
+            if (auto newer = detail::ask_qemu(fetched, cache_root);
+                newer && found->version < newer->version)
+                return newer;
     return found;
 }
 

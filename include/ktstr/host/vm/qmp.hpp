@@ -6,9 +6,8 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,7 +31,8 @@ class qmp {
 public:
     qmp() = default;
     /// `patience`: how long QEMU may take to answer anything at all.
-    qmp(unique_fd fd, std::chrono::milliseconds patience) : fd_(std::move(fd)), patience_(patience) {}
+    qmp(unique_fd fd, std::chrono::milliseconds patience)
+        : fd_(std::move(fd)), patience_(patience) {}
 
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
@@ -51,8 +51,8 @@ public:
 
     /// Runs one command and returns its "return" value. Events that arrive meanwhile are dropped:
     /// what they announce (shutdown, panic) is also seen as the end of the process.
-    [[nodiscard]] result<nlohmann::json> ask(
-        std::string_view command, nlohmann::json arguments = nlohmann::json::object()) {
+    [[nodiscard]] result<nlohmann::json> ask(std::string_view command,
+                                             nlohmann::json arguments = nlohmann::json::object()) {
         nlohmann::json request = {{"execute", command}};
         if (!arguments.empty())
             request["arguments"] = std::move(arguments);
