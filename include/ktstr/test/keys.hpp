@@ -160,7 +160,8 @@ template <class First, class... Rest>
 inline constexpr bool each_key_once<First, Rest...> =
     (!std::is_same_v<First, Rest> && ...) && each_key_once<Rest...>;
 
-// clang-format off: it moves this list at every pass
+// clang-format would move this list at every pass.
+// clang-format off
 #define KTSTR_DETAIL_KEYS(KEY) \
     KEY(numa_nodes) KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) \
     KEY(duration) KEY(timeout) KEY(cpu_budget) KEY(scheduler) KEY(scheduler_args) \
