@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 
+#include "doctor_command.hpp"
 #include "kernel_command.hpp"
 #include "package_command.hpp"
 
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
         CLI::App app{"ktstr: test Linux CPU schedulers in virtual machines", "ktstr"};
         app.require_subcommand(1);
         int status = 0;
+        ktstr::tool::add_doctor_command(app, status);
         ktstr::tool::add_kernel_command(app, status);
         ktstr::tool::add_package_command(app, status);
         try {

@@ -196,10 +196,10 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
         std::printf("  %.*s: %s\n", static_cast<int>(test->name.size()), test->name.data(),
                     why->c_str());
     }
-    if (skipped == 0)
-        std::printf("\nNo test of %zu would be skipped.\n", tests.size());
-    else
+    if (skipped > 0)
         std::printf("%zu of %zu would be skipped.\n", skipped, tests.size());
+    else if (!tests.empty())  // `ktstr doctor` has none
+        std::printf("\nNo test of %zu would be skipped.\n", tests.size());
     if (std::fflush(stdout) != 0 || !seen.can_run)
         return exit_run_impossible;
     return 0;

@@ -81,7 +81,9 @@ struct session_result {
     using namespace std::chrono_literals;
     const std::chrono::milliseconds limit =
         accel == accelerator::kvm ? 60s + vcpus * 500ms : 120s + vcpus * 5000ms;
-    return limit * static_cast<int>(slowdown);
+    // Inside an emulated machine everything is slower, but a machine that takes three times as long as
+    // a real one may is not slow: it is lost, see runner::lost_by_the_emulator.
+    return limit * static_cast<int>(std::clamp(slowdown, 1.0, 3.0));
 }
 
 class session {
