@@ -10,6 +10,7 @@
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/modules.hpp>
 #include <ktstr/guest/mounts.hpp>
+#include <ktstr/guest/stand_by.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -44,6 +45,14 @@ inline void say(const std::string& text) {
 /// PID 1's whole life.
 [[noreturn]] inline void run_as_init() {
     try {
+        if (const char* fd = std::getenv(resumed_link_variable)) {
+            // A clone that has just become this program: the machine is ready, only the link is new.
+            unique_fd resumed(std::atoi(fd));
+            ::fcntl(resumed.get(), F_SETFD, FD_CLOEXEC);
+            ::unsetenv(resumed_link_variable);
+            agent(link(std::move(resumed)), {.is_init = true}).serve();
+            power_off();
+        }
         const auto failures = mount_all();
         unique_fd console(::open("/dev/console", O_RDWR | O_NOCTTY));
         if (console)
@@ -61,7 +70,11 @@ inline void say(const std::string& text) {
         const auto command_line = read_kernel_file("/proc/cmdline");
         auto opened =
             command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
-        if (opened)
+        if (opened && command_line_value(*command_line, "ktstr.template"))
+            say(stand_by(std::move(*opened),
+                         command_line->find("ktstr.link=vsock") != std::string::npos)
+                    .message());
+        else if (opened)
             agent(link(std::move(*opened)), {.is_init = true}).serve();
         else
             say(opened.error().message());

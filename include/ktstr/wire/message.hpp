@@ -135,6 +135,13 @@ struct exited {
     auto fields(auto& f) { return f(wait_status); }
 };
 
+/// A template has come to rest and may be saved.
+struct settled {
+    static constexpr auto type = message_type::settled;
+    bool idle = false;  ///< false: it was still busy when its time was over
+    auto fields(auto& f) { return f(idle); }
+};
+
 // ---- host to guest ---------------------------------------------------------------------------
 
 struct welcome {
@@ -142,6 +149,17 @@ struct welcome {
     std::uint32_t version = protocol_version;
     std::uint64_t wall_clock_ns = 0;  ///< CLOCK_REALTIME of the host
     auto fields(auto& f) { return f(version, wall_clock_ns); }
+};
+
+/// The first word to a clone, read by the agent of its template: makes the machine one of its own and
+/// hands it over to the current program, which says hello as after a boot.
+struct resume {
+    static constexpr auto type = message_type::resume;
+    std::uint64_t wall_clock_ns = 0;  ///< CLOCK_REALTIME of the host
+    std::string entropy{};            ///< fresh random bytes, for this clone alone
+    std::string device{};             ///< block device with the program and its files
+    std::string program{};            ///< its path below payload_root
+    auto fields(auto& f) { return f(wall_clock_ns, entropy, device, program); }
 };
 
 struct run_test {

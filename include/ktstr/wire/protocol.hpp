@@ -11,7 +11,7 @@ namespace ktstr::wire {
 
 /// Raised by every change of a frame's or a message's layout. Both sides must agree exactly; a
 /// mismatch is refused in the handshake with both numbers in the message.
-inline constexpr std::uint32_t protocol_version = 1;
+inline constexpr std::uint32_t protocol_version = 2;
 
 /// First four bytes of every frame, "KTR1" as stored (little-endian).
 inline constexpr std::uint32_t frame_magic = 0x3152544bU;
@@ -29,8 +29,14 @@ inline constexpr std::uint64_t max_output_per_test = 4U * 1024U * 1024U;
 /// Most checks whose text is sent for one test; further failures are only counted.
 inline constexpr std::uint64_t max_failed_checks_sent = 100;
 
+/// Where a clone finds the files that reached it after it started.
+inline constexpr std::string_view payload_root = "/ktstr/payload";
+
 /// vsock port on which the host listens when the context id is this machine's own.
 inline constexpr std::uint32_t vsock_port = 5151;
+
+/// vsock port on which a clone listens for its host: a template can't know where its clones' hosts do.
+inline constexpr std::uint32_t clone_port = 5152;
 
 /// Name of the virtio-serial port when that carries the link.
 inline constexpr std::string_view serial_port_name = "ktstr.link";
@@ -47,6 +53,7 @@ enum class message_type : std::uint16_t {
     log = 8,
     pong = 9,
     exited = 10,
+    settled = 11,
     // host to guest
     welcome = 64,
     run_test = 65,
@@ -55,6 +62,7 @@ enum class message_type : std::uint16_t {
     ping = 68,
     power_off = 69,
     window_size = 70,
+    resume = 71,
 };
 
 }  // namespace ktstr::wire

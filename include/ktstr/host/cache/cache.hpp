@@ -205,7 +205,8 @@ public:
                  file.increment(ignored)) {
                 struct ::stat size {};
                 if (::lstat(file->path().c_str(), &size) == 0)
-                    facts.size += static_cast<std::uint64_t>(size.st_size);
+                    facts.size +=
+                        static_cast<std::uint64_t>(size.st_blocks) * 512;  // holes cost nothing
             }
             total += facts.size;
             entries.push_back(std::move(facts));

@@ -24,6 +24,7 @@ enum class kernel_need : std::uint8_t {
     vsock = 16,          ///< the link is vsock
     virtio_serial = 32,  ///< the link is virtio-serial
     nested = 64,         ///< the kernel of the outer machine of --accel nested
+    clone = 128,         ///< the machine is a clone of a template
 };
 
 [[nodiscard]] constexpr kernel_need operator|(kernel_need a, kernel_need b) {
@@ -44,6 +45,7 @@ inline constexpr kernel_need native_needs = kernel_need::base;
 inline constexpr std::array<std::string_view, 3> vsock_modules{
     "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"};
 inline constexpr std::array<std::string_view, 1> virtio_serial_modules{"virtio_console"};
+inline constexpr std::array<std::string_view, 2> clone_modules{"virtio_blk", "erofs"};
 /// The outer machine of --accel nested: KVM and the host's end of vsock. kvm_amd or kvm_intel
 /// goes with the CPU that is emulated.
 inline constexpr std::array<std::string_view, 3> nested_amd_modules{"kvm", "kvm_amd",
@@ -109,6 +111,8 @@ inline constexpr config_need config_needs[] = {
     {kernel_need::vsock, "VSOCKETS", 'm', "the link is vsock"},
     {kernel_need::vsock, "VIRTIO_VSOCKETS", 'm', "the link is vsock"},
     {kernel_need::virtio_serial, "VIRTIO_CONSOLE", 'm', "the link is virtio-serial"},
+    {kernel_need::clone, "VIRTIO_BLK", 'm', "the test program reaches a clone on a disk"},
+    {kernel_need::clone, "EROFS_FS", 'm', "the test program reaches a clone on a disk"},
     {kernel_need::nested, "KVM", 'm', "the outer machine starts virtual machines"},
     {kernel_need::nested, "VHOST_VSOCK", 'm', "the inner machine's link ends in the outer one"},
 };

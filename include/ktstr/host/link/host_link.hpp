@@ -69,9 +69,10 @@ class host_link {
 public:
     [[nodiscard]] static result<host_link> prepare(link_kind kind, const link_facts& facts,
                                                    const std::filesystem::path& private_dir,
-                                                   std::string_view name) {
+                                                   std::string_view name, bool clone = false) {
         host_link made;
         made.kind_ = kind;
+        made.calls_ = clone && kind == link_kind::vhost_vsock;
         switch (kind) {
             case link_kind::virtio_serial: {
                 int pair[2];
@@ -125,10 +126,57 @@ public:
     [[nodiscard]] std::optional<wire::frame> next() { return decoder_.next(); }
     [[nodiscard]] const std::string& fault() const { return decoder_.fault(); }
 
+    /// Whether this side calls the guest, as with a clone over vsock: its template could not know where
+    /// to call.
+    [[nodiscard]] bool calls() const noexcept { return calls_; }
+
+    /// Gives a clone its first word. Over vsock this also makes the connection, which the guest accepts
+    /// as soon as it runs.
+    [[nodiscard]] result<void> wake(const wire::resume& order, std::chrono::milliseconds limit) {
+        if (calls_) {
+            stream_ = unique_fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            if (!stream_)
+                return system_error("open a vsock", "on the host", "modprobe vsock vhost_vsock");
+            const timeval patience{static_cast<time_t>(limit.count() / 1000), 0};
+            ::setsockopt(stream_.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience,
+                         sizeof patience);
+            sockaddr_vm address{};
+            address.svm_family = AF_VSOCK;
+            address.svm_cid = cid_;
+            address.svm_port = wire::clone_port;
+            if (::connect(stream_.get(), reinterpret_cast<const sockaddr*>(&address),
+                          sizeof address) != 0) {
+                auto failed = system_error("call the clone at vsock id", std::to_string(cid_));
+                stream_.reset();
+                return failed;
+            }
+        }
+        // The program that the clone becomes counts frames from 0, as after a boot.
+        decoder_ = {};
+        if (!send_bytes(wire::encoder()(order)))
+            return plain_error("wake", "the clone", "it does not take the first word");
+        return {};
+    }
+
+    void close() { stream_.reset(); }
+
     /// False when the guest is gone or has not taken bytes for ten seconds.
     template <class Message>
     bool send(const Message& message) {
-        const std::string bytes = encode_(message);
+        return send_bytes(encode_(message));
+    }
+
+    /// A link over a descriptor that is connected already: a host_only body's keeper.
+    [[nodiscard]] static host_link over(unique_fd stream) {
+        host_link made;
+        made.stream_ = std::move(stream);
+        return made;
+    }
+
+private:
+    host_link() = default;
+
+    [[nodiscard]] bool send_bytes(const std::string& bytes) {
         for (std::size_t at = 0; at < bytes.size();) {
             // Small writes: the user-space device stalls on large ones.
             const auto size = std::min(bytes.size() - at, wire::output_chunk);
@@ -149,17 +197,9 @@ public:
         return true;
     }
 
-    /// A link over a descriptor that is connected already: a host_only body's keeper.
-    [[nodiscard]] static host_link over(unique_fd stream) {
-        host_link made;
-        made.stream_ = std::move(stream);
-        return made;
-    }
-
-private:
-    host_link() = default;
-
     [[nodiscard]] static result<host_link> listen_vsock(host_link made) {
+        if (made.calls_)
+            return reserve_cid(std::move(made));
         made.listener_ = unique_fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
         if (!made.listener_)
             return system_error("open a vsock", "on the host", "modprobe vsock vhost_vsock");
@@ -173,6 +213,10 @@ private:
             ::getsockname(made.listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
             return system_error("listen on", "a vsock port");
         made.port_ = address.svm_port;
+        return reserve_cid(std::move(made));
+    }
+
+    [[nodiscard]] static result<host_link> reserve_cid(host_link made) {
         made.guest_end_ = unique_fd(::open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC));
         if (!made.guest_end_)
             return system_error("open", "/dev/vhost-vsock", "modprobe vhost_vsock");
@@ -270,6 +314,7 @@ private:
     child device_;
     std::uint32_t cid_ = 0;
     std::uint32_t port_ = 0;
+    bool calls_ = false;
     wire::encoder encode_;
     wire::decoder decoder_;
 };

@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -32,6 +33,7 @@ struct child_request {
     int standard_output = -1;              ///< -1: /dev/null
     int standard_error = -1;               ///< -1: /dev/null
     std::vector<std::string> environment;  ///< NAME=value added to this process's own
+    std::vector<int> cpus;                 ///< host CPUs all of it is bound to; empty: any
     bool own_session = true;               ///< out of reach of the terminal's signals
 };
 
@@ -109,6 +111,11 @@ private:
         envp.push_back(const_cast<char*>(e.c_str()));
     envp.push_back(nullptr);
 
+    cpu_set_t bound;
+    CPU_ZERO(&bound);
+    for (const int cpu : request.cpus)
+        CPU_SET(static_cast<std::size_t>(cpu), &bound);
+
     int report[2];
     if (::pipe2(report, O_CLOEXEC) != 0)
         return system_error("make a pipe to start", program);
@@ -131,6 +138,8 @@ private:
             ::_exit(127);
         if (request.own_session)
             ::setsid();
+        if (!request.cpus.empty())
+            ::sched_setaffinity(0, sizeof bound, &bound);
         sigset_t none;
         sigemptyset(&none);
         ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -45,7 +45,10 @@ struct host_setup {
     link_facts links;
     link_kind link = link_kind::virtio_serial;
     std::vector<module_file> link_modules;  ///< what the guest loads to have the link
-    std::vector<int> cpus;                  ///< host CPUs this run may use
+    std::string why_cold;  ///< why no machine of this run can be a clone; empty: they can
+    link_kind clone_link = link_kind::virtio_serial;
+    std::vector<module_file> template_modules;  ///< what a template loads
+    std::vector<int> cpus;                      ///< host CPUs this run may use
     std::optional<std::uint64_t> tsc_khz;
     std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
     double slowdown = 1;               ///< of this "host" against the real one, when nested
@@ -88,6 +91,41 @@ struct host_setup {
             newest = std::move(candidate);
     }
     return newest;
+}
+
+/// Whether machines of this run can be clones, and over which link. The user-space vsock device is not
+/// one for them: it needs memory that both processes write.
+inline void prepare_clones(host_setup& setup, const options& wanted) {
+    if (wanted.no_clone)
+        setup.why_cold = "--no-clone";
+    else if (wanted.verbose)
+        setup.why_cold = "--verbose shows the kernel's boot";
+    else if (wanted.internal.link == link_kind::vhost_device_vsock)
+        setup.why_cold = "the vhost-device-vsock link can't be cloned";
+    if (!setup.why_cold.empty())
+        return;
+    setup.clone_link = wanted.internal.link.value_or(
+        setup.links.vhost_vsock ? link_kind::vhost_vsock : link_kind::virtio_serial);
+    const bool vsock = setup.clone_link == link_kind::vhost_vsock;
+    if (setup.config)
+        if (const auto missing = check_config(
+                *setup.config,
+                kernel_need::clone | (vsock ? kernel_need::vsock : kernel_need::virtio_serial));
+            !missing.empty()) {
+            setup.why_cold = "kernel " + setup.kernel.release + " has " + missing.front().option +
+                             '=' + missing.front().found + ": " + missing.front().why;
+            return;
+        }
+    std::vector<std::string_view> names(clone_modules.begin(), clone_modules.end());
+    if (vsock)
+        names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
+    else
+        names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
+    auto modules = modules_for(setup.kernel, names);
+    if (modules)
+        setup.template_modules = std::move(*modules);
+    else
+        setup.why_cold = modules.error().message();
 }
 
 /// Looks at the host and gets the kernel. `machines`: whether any selected test needs one.
@@ -179,6 +217,7 @@ struct host_setup {
                                 module.path.string(),
                                 "put the kernel's modules back, or use --kernel distro");
     setup.link_modules = std::move(*modules);
+    prepare_clones(setup, wanted);
     return setup;
 }
 

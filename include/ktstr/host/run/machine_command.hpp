@@ -6,7 +6,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/run/calibration.hpp>
 #include <ktstr/host/run/running_machine.hpp>
-#include <ktstr/host/run/session.hpp>
+#include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>

@@ -106,7 +106,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     events.start_ticking(tick_period(wanted));
 
     tally totals;
-    runner running(wanted, *setup, tests, events, totals, directory->path(), stop.fd());
+    runner running(wanted, *setup, tests, events, totals, directory->path(), stop.fd(),
+                   say_progress);
     const auto aborted = running.run();
     events.stop_ticking();
     auto finished = totals.finish(

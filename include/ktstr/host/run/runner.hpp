@@ -5,6 +5,7 @@
 
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
+#include <ktstr/host/clone/clone_sources.hpp>
 #include <ktstr/host/plan/attempts.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
@@ -30,7 +31,7 @@ namespace ktstr::host {
 class runner {
 public:
     runner(const options& wanted, host_setup& setup, const test_list& tests, fan_out& events,
-           tally& totals, std::filesystem::path private_dir, int stop_fd)
+           tally& totals, std::filesystem::path private_dir, int stop_fd, progress_callback say)
         : wanted_(wanted),
           setup_(setup),
           tests_(tests),
@@ -38,7 +39,8 @@ public:
           totals_(totals),
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
-          admission_(setup.cpus, wanted.jobs.value_or(std::numeric_limits<int>::max())) {}
+          admission_(setup.cpus, wanted.jobs.value_or(std::numeric_limits<int>::max())),
+          clones_(setup, private_dir_, stop_fd, std::move(say)) {}
 
     /// Runs them all. Returns why tests were left out, if some were.
     [[nodiscard]] std::optional<std::string> run() {
@@ -94,10 +96,13 @@ private:
         bool interrupted = false;
     };
 
-    [[nodiscard]] attempt_end run_attempt(const test_case& test, int attempt) {
+    /// `cold`: why the machine must not be a clone; nullptr: it may be.
+    [[nodiscard]] attempt_end run_attempt(const test_case& test, int attempt,
+                                          const std::string* cold = nullptr) {
         const auto shape = machine_shape(test.spec, wanted_.topology);
         if (const auto lacking = unmet_requirement(setup_, test.spec))
             return {not_run(test, attempt, shape, reason::requirement, *lacking)};
+        clone_sources::clone cloned;
         session_request request;
         request.test = &test;
         request.topology = shape;
@@ -110,12 +115,19 @@ private:
         request.stop_fd = stop_fd_;
         request.faults = wanted_.internal.faults;
         if (!test.spec.host_only) {
-            auto archive = initramfs_for(setup_, test, {});
-            if (!archive)
-                return {not_run(test, attempt, shape, reason::infrastructure,
-                                archive.error().message())};
-            archive_in_use_.hold(*archive);
-            request.machine = machine_for(setup_, test.spec, shape, *archive, wanted_.verbose);
+            if (cold == nullptr)
+                cloned = clones_.machine_for(test, shape);
+            if (cloned.machine) {
+                request.machine = *cloned.machine;
+                request.clone_state = cloned.source.state;
+            } else {
+                auto archive = initramfs_for(setup_, test, {});
+                if (!archive)
+                    return {not_run(test, attempt, shape, reason::infrastructure,
+                                    archive.error().message())};
+                archive_in_use_.hold(*archive);
+                request.machine = machine_for(setup_, test.spec, shape, *archive, wanted_.verbose);
+            }
             request.qemu = setup_.qemu.path;
             request.links = setup_.links;
             request.kernel_release = setup_.kernel.release;
@@ -127,14 +139,18 @@ private:
             (test.spec.cpu_budget || wanted_.cpu_cap))
             request.mask = share.cpus;
         auto done = session(request, events_).run();
-        std::vector<std::string> lost;
-        while (lost_by_the_emulator(done) && lost.size() < 2) {
-            lost.push_back("the machine was started again: " + done.event.message +
-                           "; see docs/machines.md, nested runs");
-            done = session(request, events_).run();
-        }
-        done.event.notes.insert(done.event.notes.begin(), lost.begin(), lost.end());
         admission_.leave(share);
+        if (cloned.machine && !done.remains.said_hello && !done.remains.interrupted) {
+            // A template that does not wake is not believed again, and the test gets a machine that
+            // boots: its body has not begun.
+            const auto why = "the clone did not come up (" + done.event.message +
+                             "); its template is thrown away";
+            clones_.distrust(cloned);
+            return run_attempt(test, attempt, &why);
+        }
+        if (request.machine && !cloned.machine)
+            if (const auto why = cold != nullptr ? *cold : cloned.why_cold; !why.empty())
+                done.event.notes.push_back("booted cold: " + why);
         if (done.remains.interrupted)
             return {std::move(done.event), true};
         if (done.remains.kvm_died) {
@@ -161,15 +177,6 @@ private:
                 done.event.notes.push_back(kept.error().message());
         }
         return {std::move(done.event)};
-    }
-
-    /// In a nested run a machine sometimes stops during its boot and waits for ever, for a reason not yet
-    /// established: nothing is known of the test, whose body has not begun. It gets another
-    /// machine, said aloud, and only there: under real KVM and plain emulation a guest that does not
-    /// come up is a finding. docs/machines.md, "Nested runs".
-    [[nodiscard]] bool lost_by_the_emulator(const session_result& done) const {
-        return setup_.slowdown > 1 && wanted_.internal.relay && wanted_.internal.faults.empty() &&
-               done.event.why == reason::boot_timeout && !done.remains.interrupted;
     }
 
     /// auto promises a machine that works: KVM that died is remembered and the test gets another
@@ -239,6 +246,7 @@ private:
     std::filesystem::path private_dir_;
     int stop_fd_;
     cpu_admission admission_;
+    clone_sources clones_;
     archives_in_use archive_in_use_;
     std::mutex mutex_;
     std::atomic<std::size_t> next_{0};

@@ -25,6 +25,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,7 +38,10 @@ struct machine_request {
     std::filesystem::path private_dir;
     std::string name;  ///< of the test, for process lists and messages
     std::vector<int> mask =
-        {};               ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+        {};  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    std::vector<int> process_cpus = {};  ///< host CPUs all of QEMU's threads are put on; empty: any
+    std::filesystem::path state = {};    ///< of a clone: what its devices begin with
+    std::string program = {};            ///< of a clone: the program's path on its disk
     double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
 };
 
@@ -59,9 +63,17 @@ public:
 
     /// Lets the guest run.
     [[nodiscard]] result<void> go() {
+        if (state_)
+            return wake();
         if (auto going = qmp_.ask("cont"); !going)
             return refused(std::move(going).error());
         return {};
+    }
+
+    /// Calls a clone again whose transport was reset under the first call, which is how a virtual
+    /// machine learns over vsock that it has a new address. False when it was called too often.
+    [[nodiscard]] bool call_again() {
+        return link_->calls() && ++calls_ < 5 && link_->wake(first_word(), patience_).has_value();
     }
 
     [[nodiscard]] host_link& link() noexcept { return *link_; }
@@ -146,22 +158,59 @@ public:
 private:
     running_machine() = default;
 
+    /// Loads a clone's state, at whose end it runs, and tells it so.
+    [[nodiscard]] result<void> wake() {
+        if (auto left = qmp_.leave_memory_out(); !left)
+            return refused(std::move(left).error());
+        if (auto passed = qmp_.pass_fd("state", state_.get()); !passed)
+            return refused(std::move(passed).error());
+        state_.reset();
+        if (auto begun = qmp_.ask("migrate-incoming", {{"uri", "fd:state"}}); !begun)
+            return refused(std::move(begun).error());
+        if (auto woken = link_->wake(first_word(), patience_); !woken)
+            return refused(std::move(woken).error());
+        return {};
+    }
+
+    [[nodiscard]] wire::resume first_word() const {
+        wire::resume order;
+        order.entropy.resize(64);
+        // Up to 256 bytes come whole or not at all; nobody could go on without.
+        if (::getrandom(order.entropy.data(), order.entropy.size(), 0) !=
+            static_cast<ssize_t>(order.entropy.size()))
+            order.entropy.clear();
+        order.wall_clock_ns =
+            static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                           std::chrono::system_clock::now().time_since_epoch())
+                                           .count());
+        order.device = "/dev/vda";
+        order.program = program_;
+        return order;
+    }
+
     [[nodiscard]] result<void> launch(const machine_request& request, std::string& command_line) {
         // The thread's id keeps the socket files of machines that run side by side apart.
         auto link =
             host_link::prepare(request.machine.link, request.links, request.private_dir,
-                               std::to_string(::gettid()) + '-' + std::to_string(++launches()));
+                               std::to_string(::gettid()) + '-' + std::to_string(++launches()),
+                               !request.state.empty());
         if (!link)
             return std::move(link).error();
         link_ = std::make_unique<host_link>(std::move(*link));
+        if (!request.state.empty()) {
+            state_ = unique_fd(::open(request.state.c_str(), O_RDONLY | O_CLOEXEC));
+            if (!state_)
+                return system_error("open a template's state", request.state.string());
+            program_ = request.program;
+        }
         std::array<int, 2> qmp_pair{}, console_pair{}, errors{};
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair.data()) != 0 ||
             ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console_pair.data()) != 0 ||
             ::pipe2(errors.data(), O_CLOEXEC) != 0)
             return system_error("make sockets for", "QEMU");
         unique_fd qmp_guest(qmp_pair[1]), console_guest(console_pair[1]), errors_guest(errors[1]);
-        const auto patience = std::chrono::seconds(static_cast<int>(60 * request.slowdown));
-        qmp_ = host::qmp(unique_fd(qmp_pair[0]), patience);
+        patience_ = std::chrono::seconds(static_cast<int>(60 * request.slowdown));
+        qmp_ = host::qmp(unique_fd(qmp_pair[0]), patience_);
         console_ = unique_fd(console_pair[0]);
         errors_ = unique_fd(errors[0]);
 
@@ -171,6 +220,7 @@ private:
         start.program = request.qemu;
         start.arguments = qemu_arguments(request.machine, wires, request.name);
         start.standard_error = errors_guest.get();
+        start.cpus = request.process_cpus;
         start.inherited = {wires.qmp, wires.console};
         for (const int fd : {wires.link, wires.vhost})
             if (fd >= 0)
@@ -216,6 +266,10 @@ private:
     std::string words_;
     std::string kvm_last_words_;
     std::vector<vcpu_thread> vcpus_;
+    unique_fd state_;
+    std::string program_;
+    std::chrono::milliseconds patience_{};
+    int calls_ = 0;
     bool has_steal_ = false;
 };
 

@@ -14,6 +14,7 @@
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/run/calibration.hpp>
 #include <ktstr/host/run/running_machine.hpp>
+#include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/wire/message.hpp>
@@ -50,6 +51,7 @@ struct session_request {
     std::vector<int>
         mask;  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
 
+    std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
     std::filesystem::path own_program;  ///< starts the keeper of a host_only body
     std::filesystem::path private_dir;
     std::uint64_t host_calibration_ns = 1;
@@ -66,25 +68,13 @@ struct session_remains {
     std::string output;
     bool interrupted = false;
     bool kvm_died = false;
+    bool said_hello = false;  ///< the guest came up
 };
 
 struct session_result {
     test_finished event;
     session_remains remains;
 };
-
-/// Host-clock limits of the stages. Emulation boots 10 to 20 times slower, and each vCPU adds to it;
-/// before the guest has said hello its dilation is unknown, so these are generous and only end what
-/// would never end.
-[[nodiscard]] inline std::chrono::milliseconds boot_limit(accelerator accel, int vcpus,
-                                                          double slowdown) {
-    using namespace std::chrono_literals;
-    const std::chrono::milliseconds limit =
-        accel == accelerator::kvm ? 60s + vcpus * 500ms : 120s + vcpus * 5000ms;
-    // Inside an emulated machine everything is slower, but a machine that takes three times as long as
-    // a real one may is not slow: it is lost, see runner::lost_by_the_emulator.
-    return limit * static_cast<int>(std::clamp(slowdown, 1.0, 3.0));
-}
 
 class session {
 public:
@@ -103,7 +93,7 @@ public:
             e.accel = std::string(to_text(request_.machine->accel));
             e.topology = std::string(ktstr::to_text(request_.topology));
             e.kernel = request_.kernel_release;
-            e.boot = "cold";
+            e.boot = request_.clone_state.empty() ? "cold" : "clone";
         }
         events_(test_started{.name = e.name,
                              .file = e.file,
@@ -135,6 +125,8 @@ private:
                                                .private_dir = request_.private_dir,
                                                .name = std::string(request_.test->name),
                                                .mask = request_.mask,
+                                               .state = request_.clone_state,
+                                               .program = "/init",
                                                .slowdown = request_.slowdown},
                                               result_.remains.command_line);
         if (!started)
@@ -276,6 +268,8 @@ private:
         if (link_closed_)
             return;
         if (!link().receive()) {
+            if (vm_ && at_ == point::boot && vm_->call_again())
+                return;
             link_closed_ = true;
             // The end of the process or the console's last words come next and say more; a guest
             // that closes its link and lives on is caught by its own clock.
@@ -335,6 +329,7 @@ private:
                               " and this host " + std::to_string(wire::protocol_version) +
                               "; build the test program and the guest from one version of ktstr");
         dilation_ = dilation_of(hello->calibration_ns, request_.host_calibration_ns);
+        result_.remains.said_hello = true;
         auto& e = result_.event;
         e.dilation = dilation_;
         if (request_.machine)
@@ -358,7 +353,9 @@ private:
                     order.distances.push_back(
                         static_cast<std::uint32_t>(request_.topology.distance(from, to)));
         if (spec.scheduler != nullptr) {
-            order.scheduler = "/ktstr/scheduler";
+            if (!request_.clone_state.empty())
+                order.scheduler = wire::payload_root;
+            order.scheduler += "/ktstr/scheduler";
             for (const auto& a : spec.scheduler->args)
                 order.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)

@@ -44,7 +44,12 @@ struct machine {
     std::vector<std::string> kernel_args;  ///< added behind ktstr's own
     link_kind link = link_kind::virtio_serial;
     std::optional<std::uint64_t> tsc_khz;  ///< of the host, for an emulated guest; see host_tsc.hpp
-    bool verbose_console = false;  ///< every kernel message on the console, not only warnings
+    /// A template's memory, or what a clone's begins with: one file for each node. Empty: memory of the
+    /// machine's own, as for a cold boot.
+    std::vector<std::filesystem::path> ram;
+    enum class boot_kind { cold, as_template, clone } boot = boot_kind::cold;
+    std::filesystem::path payload;  ///< the disk with the test program; empty: none
+    bool verbose_console = false;   ///< every kernel message on the console, not only warnings
 };
 
 /// Whether emulation should take the vCPUs in turn on one thread instead of a thread each. Kernels spin

@@ -66,6 +66,8 @@ struct machine_wires {
         line += " ktstr.link=serial";
     else
         line += " ktstr.link=vsock:" + std::to_string(w.port);
+    if (m.boot != machine::boot_kind::cold)
+        line += " ktstr.template=1";
     for (const auto& a : m.kernel_args)
         line += ' ' + a;
     return line;
@@ -78,7 +80,11 @@ struct machine_wires {
     std::vector<std::string> a;
     const auto add = [&a](auto... text) { (a.emplace_back(text), ...); };
     add("-name", "ktstr-" + std::string(name) + ",debug-threads=on");
-    add("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-S");
+    add("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot");
+    if (m.boot == machine::boot_kind::clone)
+        add("-incoming", "defer");  // and runs when its state has come
+    else
+        add("-S");
     // QEMU needs none of these once it runs; a guest that breaks out finds them shut.
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     add("-machine", "q35,hpet=off,smbus=off,sata=off,usb=off,graphics=off,vmport=off");
@@ -91,14 +97,23 @@ struct machine_wires {
 
     // vhost-user devices read guest memory from another process, so it must be shared.
     const bool shared = m.link == link_kind::vhost_device_vsock;
-    const std::string backend = shared ? "memory-backend-memfd,share=on" : "memory-backend-ram";
+    const bool cloning = m.boot != machine::boot_kind::cold;
+    const std::string backend = shared    ? "memory-backend-memfd,share=on"
+                                : cloning ? "memory-backend-file"
+                                          : "memory-backend-ram";
     const int nodes = m.topology.numa_nodes;
     int left = m.memory_mib;
     for (int node = 0; node < nodes; ++node) {
         const int size = node == nodes - 1 ? left : m.memory_mib / nodes;
         left -= size;
         const auto id = "ram" + std::to_string(node);
-        add("-object", backend + ",id=" + id + ",size=" + std::to_string(size) + "M");
+        // A template writes its memory into the file; a clone has the file's pages until it writes
+        // to them, and then its own.
+        add("-object",
+            backend + ",id=" + id + ",size=" + std::to_string(size) + 'M' +
+                (cloning ? ",mem-path=" + m.ram[static_cast<std::size_t>(node)].string() +
+                               (m.boot == machine::boot_kind::clone ? ",share=off" : ",share=on")
+                         : std::string{}));
         add("-numa", "node,nodeid=" + std::to_string(node) + ",memdev=" + id);
         if (nodes > 1)
             add("-numa",
@@ -130,6 +145,15 @@ struct machine_wires {
             add("-device", "vhost-user-vsock-pci,disable-legacy=on,chardev=link");
             break;
     }
+    if (!m.payload.empty()) {
+        add("-drive",
+            "if=none,id=payload,format=raw,readonly=on,file.driver=file,file.locking=off,"
+            "file.filename=" +
+                m.payload.string());
+        add("-device", "virtio-blk-pci,drive=payload,disable-legacy=on");
+    }
+    if (m.boot == machine::boot_kind::clone)
+        return a;  // the kernel is in memory already, and reading it again would cost as much as waking
     add("-kernel", m.kernel.string(), "-initrd", m.initrd.string());
     add("-append", kernel_command_line(m, w));
     return a;

@@ -7,6 +7,7 @@
 #include <ktstr/base/unique_fd.hpp>
 
 #include <chrono>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -66,6 +67,11 @@ public:
                 return system_error("ask QEMU for", std::string(command));
             rest.remove_prefix(static_cast<std::size_t>(n));
         }
+        return answer_to(command);
+    }
+
+    /// The answer to the command sent last.
+    [[nodiscard]] result<nlohmann::json> answer_to(std::string_view command) {
         for (;;) {
             auto answer = read_object(patience_);
             if (!answer)
@@ -76,6 +82,40 @@ public:
                 return plain_error("ask QEMU for", std::string(command),
                                    (*answer)["error"].value("desc", "no reason given"));
         }
+    }
+
+    /// Gives QEMU a descriptor under a name that later commands use ("fd:NAME").
+    [[nodiscard]] result<void> pass_fd(std::string_view name, int fd) {
+        const auto line =
+            nlohmann::json{{"execute", "getfd"}, {"arguments", {{"fdname", name}}}}.dump() + '\n';
+        iovec bytes{const_cast<char*>(line.data()), line.size()};
+        alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+        msghdr message{};
+        message.msg_iov = &bytes;
+        message.msg_iovlen = 1;
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        cmsghdr* rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof fd);
+        std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+        if (::sendmsg(fd_.get(), &message, MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
+            return system_error("pass QEMU a descriptor for", std::string(name));
+        if (auto answer = answer_to("getfd"); !answer)
+            return std::move(answer).error();
+        return {};
+    }
+
+    /// Memory that lives in a file stays there: a saved state is then only that of the devices.
+    [[nodiscard]] result<void> leave_memory_out() {
+        auto answer =
+            ask("migrate-set-capabilities",
+                {{"capabilities",
+                  nlohmann::json::array({{{"capability", "x-ignore-shared"}, {"state", true}}})}});
+        if (!answer)
+            return std::move(answer).error();
+        return {};
     }
 
     /// The vCPU threads, in CPU order.

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// The life of a template, and the first moments of each of its clones. A template boots, comes to
+// rest and waits; it is saved while it waits. A clone wakes up in that wait, becomes a machine of its
+// own (entropy, wall clock), and becomes the current test program by execve: nothing of the program
+// that booted the template is left in it. Runs as PID 1 in the guest.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/guest/link.hpp>
+#include <ktstr/version.hpp>
+#include <ktstr/wire/calibration.hpp>
+#include <ktstr/wire/message.hpp>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <linux/random.h>
+#include <linux/vm_sockets.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace ktstr::guest {
+
+/// Set for the program that a clone becomes: the descriptor of its link.
+inline constexpr const char* resumed_link_variable = "KTSTR_RESUMED_LINK";
+
+/// The share of CPU time that went idle between two readings of /proc/stat, 0 to 1.
+class idle_meter {
+public:
+    idle_meter() { read(); }
+    [[nodiscard]] double since_last() {
+        const auto before = last_;
+        read();
+        const auto total = last_.total - before.total;
+        return total == 0
+                   ? 0.0
+                   : static_cast<double>(last_.idle - before.idle) / static_cast<double>(total);
+    }
+
+private:
+    struct reading {
+        std::uint64_t total = 0, idle = 0;
+    };
+    void read() {
+        std::istringstream line(read_kernel_file("/proc/stat").value_or(""));
+        std::string label;
+        line >> label;
+        last_ = {};
+        std::uint64_t value = 0;
+        for (int field = 0; field < 8 && line >> value; ++field) {
+            last_.total += value;
+            if (field == 3 || field == 4)  // idle, iowait
+                last_.idle += value;
+        }
+    }
+    reading last_;
+};
+
+/// Mixes bytes that no other machine has into the kernel's generator and makes every CPU use them
+/// from now on. Two clones without this draw the same numbers.
+[[nodiscard]] inline result<void> reseed(std::string_view bytes) {
+    const unique_fd random(::open("/dev/urandom", O_RDWR | O_CLOEXEC));
+    if (!random)
+        return system_error("open", "/dev/urandom");
+    std::vector<char> room(sizeof(rand_pool_info) + bytes.size());
+    auto* pool = reinterpret_cast<rand_pool_info*>(room.data());
+    pool->entropy_count = static_cast<int>(bytes.size() * 8);
+    pool->buf_size = static_cast<int>(bytes.size());
+    std::memcpy(pool->buf, bytes.data(), bytes.size());
+    if (::ioctl(random.get(), RNDADDENTROPY, pool) != 0 ||
+        ::ioctl(random.get(), RNDRESEEDCRNG) != 0)
+        return system_error("reseed", "/dev/urandom");
+    return {};
+}
+
+namespace detail {
+
+inline void wait_for_rest(bool& idle) {
+    // No event says that a kernel has nothing left to do; its idle time does.
+    idle_meter meter;
+    int quiet = 0;
+    for (int i = 0; i < 100 && quiet < 3; ++i) {
+        const timespec moment{0, 50'000'000};
+        ::nanosleep(&moment, nullptr);
+        quiet = meter.since_last() >= 0.95 ? quiet + 1 : 0;
+    }
+    idle = quiet >= 3;
+}
+
+/// A socket on which a clone's host calls. vsock alone: a serial port stays open as it is.
+[[nodiscard]] inline result<unique_fd> listen_for_host() {
+    unique_fd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd)
+        return system_error("open a vsock", "in the guest");
+    sockaddr_vm address{};
+    address.svm_family = AF_VSOCK;
+    address.svm_cid = VMADDR_CID_ANY;
+    address.svm_port = wire::clone_port;
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(fd.get(), 4) != 0)
+        return system_error("listen on vsock port", std::to_string(wire::clone_port));
+    return fd;
+}
+
+/// Waits, across the moment in which the machine is saved and woken, for the word to go on.
+[[nodiscard]] inline wire::resume wait_for_resume(link& serial, const unique_fd& listener,
+                                                  link& reached) {
+    for (;;) {
+        link& from = listener ? reached : serial;
+        pollfd p{listener && !from.open() ? listener.get() : from.fd(), POLLIN, 0};
+        if (::poll(&p, 1, -1) < 0)
+            continue;
+        if (listener && !from.open()) {
+            unique_fd caller(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            if (caller)
+                reached = link(std::move(caller));
+            continue;
+        }
+        const bool alive = from.receive();
+        while (auto f = from.next())
+            if (f->type == wire::message_type::resume)
+                if (auto order = wire::decode<wire::resume>(f->payload))
+                    return *std::move(order);
+        if (!alive || !from.fault().empty()) {
+            if (!listener) {
+                // A serial port without a host reads as ended; there is nothing to do but wait.
+                const timespec moment{0, 1'000'000};
+                ::nanosleep(&moment, nullptr);
+                continue;
+            }
+            // The transport was reset under this connection when the machine woke; the host calls
+            // again.
+            reached = link();
+        }
+    }
+}
+
+}  // namespace detail
+
+/// The template's side of the link: hello, rest, wait. Returns only on failure, in one sentence.
+[[nodiscard]] inline error stand_by(unique_fd connected, bool vsock) {
+    link builder(std::move(connected));
+    utsname names{};
+    ::uname(&names);
+    builder.send(wire::hello{.ktstr_version = std::string(version),
+                             .kernel_release = names.release,
+                             .boot_ns = 0,
+                             .calibration_ns = 1});
+    unique_fd listener;
+    if (vsock) {
+        auto opened = detail::listen_for_host();
+        if (!opened)
+            return std::move(opened).error();
+        listener = std::move(*opened);
+    }
+    ::sync();
+    bool idle = false;
+    detail::wait_for_rest(idle);
+    builder.send(wire::settled{idle});
+    if (vsock) {
+        // The host closes first, so that no connection is saved half-open.
+        while (builder.receive()) {
+        }
+        builder = link();
+    }
+    link reached;
+    const auto order = detail::wait_for_resume(builder, listener, reached);
+
+    const timespec host_time{static_cast<time_t>(order.wall_clock_ns / 1'000'000'000U),
+                             static_cast<long>(order.wall_clock_ns % 1'000'000'000U)};
+    ::clock_settime(CLOCK_REALTIME, &host_time);
+    if (auto seeded = reseed(order.entropy); !seeded)
+        return std::move(seeded).error();
+    const std::string root(wire::payload_root);
+    ::mkdir(root.c_str(), 0755);
+    if (::mount(order.device.c_str(), root.c_str(), "erofs", MS_RDONLY | MS_NODEV, "") != 0)
+        return system_error("mount the test program's disk", order.device);
+    link& to_host = vsock ? reached : builder;
+    const int fd = to_host.fd();
+    ::fcntl(fd, F_SETFD, 0);
+    ::setenv(resumed_link_variable, std::to_string(fd).c_str(), 1);
+    const std::string program = root + order.program;
+    std::array<char*, 2> argv{const_cast<char*>("/init"), nullptr};
+    ::execve(program.c_str(), argv.data(), environ);
+    return system_error("start", program);
+}
+
+}  // namespace ktstr::guest

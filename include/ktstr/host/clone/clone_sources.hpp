@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// Where the clones of one run come from: for each test its template and the disk with its program.
+// Each kind of machine is asked for once in a run; whoever needs one that is being booted waits for it,
+// and tests with another go on meanwhile. Host side.
+#pragma once
+
+#include <ktstr/host/clone/machine_template.hpp>
+#include <ktstr/host/clone/payload.hpp>
+#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/test/registry.hpp>
+#include <ktstr/topology/topology.hpp>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ktstr::host {
+
+/// Bytes of templates the cache keeps; those used longest ago go first.
+inline constexpr std::uint64_t template_cache_limit = std::uint64_t{8} << 30;
+
+class clone_sources {
+public:
+    struct clone {
+        std::optional<host::machine> machine;  ///< absent: the test boots cold
+        machine_template source;
+        payload files;
+        std::string why_cold;  ///< empty when it was asked for
+    };
+
+    clone_sources(const host_setup& setup, std::filesystem::path private_dir, int stop_fd,
+                  progress_callback say)
+        : setup_(setup),
+          cache_(setup.cache_root),
+          private_dir_(std::move(private_dir)),
+          stop_fd_(stop_fd),
+          say_(std::move(say)) {}
+
+    /// The machine of a test as a clone, or why it can't be one.
+    [[nodiscard]] clone machine_for(const test_case& test, const topology& shape) {
+        if (!setup_.why_cold.empty())
+            return cold(setup_.why_cold == "--no-clone" ? std::string{} : setup_.why_cold);
+        if (test.spec.no_clone)
+            return cold("the test asks for it (no_clone)");
+        auto files = payload_for(test);
+        if (!files)
+            return cold(files.error().message());
+        initramfs none;
+        auto m = host::machine_for(setup_, test.spec, shape, none, false);
+        m.link = setup_.clone_link;
+        // The rule must not notice a program that grows by a line.
+        m.memory_mib = memory_rule(shape.total_cpus(), test.spec.memory_mib, files->unpacked);
+        m.memory_mib = (m.memory_mib + 63) / 64 * 64;
+        template_request request{.machine = std::move(m),
+                                 .qemu = setup_.qemu,
+                                 .links = setup_.links,
+                                 .private_dir = private_dir_,
+                                 .disk_size = files->disk_size,
+                                 .base_id = files->base_id,
+                                 .slowdown = setup_.slowdown,
+                                 .stop_fd = stop_fd_};
+        auto source = template_for(request);
+        if (!source)
+            return cold(source.error().message());
+        clone made;
+        made.machine = std::move(request.machine);
+        made.machine->boot = machine::boot_kind::clone;
+        made.machine->ram = source->ram;
+        made.machine->payload = files->image;
+        made.source = std::move(*source);
+        made.files = std::move(*files);
+        return made;
+    }
+
+    /// Throws a template away that did not wake; the next test that needs it gets a new one.
+    void distrust(clone& broken) {
+        const auto key = broken.source.key;
+        broken.source.in_use.reset();
+        {
+            const std::lock_guard lock(mutex_);
+            slots_.erase(key);
+        }
+        (void)cache_.remove(template_kind, key);
+    }
+
+private:
+    struct slot {
+        std::mutex making;
+        std::optional<result<machine_template>> made;
+    };
+
+    static clone cold(std::string why) {
+        clone none;
+        none.why_cold = std::move(why);
+        return none;
+    }
+
+    [[nodiscard]] result<payload> payload_for(const test_case& test) {
+        initramfs_input input;
+        input.init_elf = setup_.own_program;
+        input.modules = setup_.template_modules;
+        std::string name;
+        if (test.spec.scheduler != nullptr) {
+            auto binary = find_scheduler(setup_, *test.spec.scheduler);
+            if (!binary)
+                return std::move(binary).error();
+            name = binary->string();
+            input.programs.push_back({.host_path = *binary, .guest_path = "/ktstr/scheduler"});
+        }
+        const std::lock_guard lock(mutex_);
+        if (const auto known = payloads_.find(name); known != payloads_.end())
+            return known->second;
+        auto built = build_payload(cache_, input, say_);
+        if (built)
+            payloads_.emplace(name, *built);
+        return built;
+    }
+
+    [[nodiscard]] result<machine_template> template_for(const template_request& request) {
+        auto key = template_key(request);
+        if (!key)
+            return std::move(key).error();
+        std::shared_ptr<slot> mine;
+        {
+            const std::lock_guard lock(mutex_);
+            auto& there = slots_[*key];
+            if (!there)
+                there = std::make_shared<slot>();
+            mine = there;
+        }
+        const std::lock_guard lock(mine->making);
+        if (!mine->made) {
+            initramfs archive;
+            mine->made = obtain_template(
+                cache_, request, say_,
+                [&]() -> result<std::filesystem::path> {
+                    if (say_)
+                        say_("booting a template of " +
+                             std::string(ktstr::to_text(request.machine.topology)) +
+                             ", once; its clones start at once");
+                    initramfs_input input;
+                    input.init_elf = setup_.own_program;
+                    input.modules = setup_.template_modules;
+                    auto built = build_initramfs(input, say_);
+                    if (!built)
+                        return std::move(built).error();
+                    archive = std::move(*built);
+                    return archive.path;
+                },
+                template_cache_limit);
+        }
+        return *mine->made;
+    }
+
+    const host_setup& setup_;
+    cache cache_;
+    std::filesystem::path private_dir_;
+    int stop_fd_;
+    progress_callback say_;
+    std::mutex mutex_;
+    std::map<std::string, payload> payloads_;
+    std::map<std::string, std::shared_ptr<slot>> slots_;
+};
+
+}  // namespace ktstr::host

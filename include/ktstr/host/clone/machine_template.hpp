@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+// Templates: one booted and idle machine for each kind, kept in the cache as its memory (a file for
+// each node) and the state of its devices. A clone maps the memory privately and starts where the
+// template stopped. Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/run/running_machine.hpp>
+#include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/host/vm/machine.hpp>
+#include <ktstr/host/vm/qemu_args.hpp>
+#include <ktstr/host/vm/qemu_binary.hpp>
+#include <ktstr/version.hpp>
+#include <ktstr/wire/message.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+namespace ktstr::host {
+
+struct machine_template {
+    std::string key;
+    std::vector<std::filesystem::path> ram;  ///< one file for each node
+    std::filesystem::path state;
+    std::shared_ptr<unique_fd> in_use;
+};
+
+struct template_request {
+    host::machine machine;  ///< as for a cold boot; boot, ram and payload are filled in here
+    host::qemu qemu;
+    link_facts links;
+    std::filesystem::path private_dir;
+    std::uint64_t disk_size = 0;  ///< of the payload
+    std::string base_id;          ///< of the files below the payload
+    double slowdown = 1;
+    int stop_fd = -1;
+};
+
+inline constexpr std::string_view template_kind = "templates";
+
+namespace detail {
+
+/// What a saved machine depends on in this host's CPU: under KVM its features are the guest's, and
+/// under emulation its clock is.
+inline std::string host_cpu() {
+    std::ifstream in("/proc/cpuinfo");
+    std::string text;
+    for (std::string line; std::getline(in, line) && !line.empty();)
+        for (const char* field : {"vendor_id", "cpu family", "model", "stepping", "flags"})
+            if (line.starts_with(field))
+                text += line + '\n';
+    return text;
+}
+
+inline result<void> add_file(content_hash& hash, const std::filesystem::path& path) {
+    const auto identity = identity_of(path);
+    if (!identity)
+        return identity.error();
+    hash.add(std::string_view(path.native()));
+    identity->add_to(hash);
+    return {};
+}
+
+}  // namespace detail
+
+/// Names a kind of machine: whatever changes it changes the key, and nothing that does not does. The
+/// test program is not in it, its libraries are.
+[[nodiscard]] inline result<std::string> template_key(const template_request& request) {
+    const auto& m = request.machine;
+    content_hash hash;
+    hash.add(std::string_view("ktstr template 1")).add(std::string_view(version));
+    hash.add(wire::protocol_version);
+    for (const auto& file : {m.kernel, request.qemu.path})
+        if (auto added = detail::add_file(hash, file); !added)
+            return added.error();
+    hash.add(std::string_view(request.qemu.version_text));
+    // The measured clock rate and the port differ from run to run, and a clone does not see them.
+    auto plain = m;
+    plain.tsc_khz.reset();
+    plain.initrd.clear();
+    plain.payload.clear();
+    plain.boot = machine::boot_kind::cold;
+    for (const auto& word : qemu_arguments(plain, {}, "template"))
+        hash.add(std::string_view(word));
+    hash.add(std::string_view(request.base_id)).add(request.disk_size);
+    hash.add(std::string_view(detail::host_cpu()));
+    return hash.hex();
+}
+
+namespace detail {
+
+/// Boots the machine and waits until it says that it rests.
+class template_boot {
+public:
+    template_boot(const template_request& request, const machine& made)
+        : request_(request), machine_(made) {}
+
+    [[nodiscard]] result<void> run(const std::filesystem::path& state) {
+        std::string command_line;
+        auto started = running_machine::start({.machine = machine_,
+                                               .qemu = request_.qemu.path,
+                                               .links = request_.links,
+                                               .private_dir = request_.private_dir,
+                                               .name = "template",
+                                               .slowdown = request_.slowdown},
+                                              command_line);
+        if (!started)
+            return std::move(started).error();
+        vm_ = std::move(*started);
+        if (auto going = vm_->go(); !going)
+            return going;
+        if (auto rested = wait_for_rest(); !rested) {
+            vm_->end(false);
+            return rested;
+        }
+        auto saved = save(state);
+        vm_->end(saved.has_value());
+        return saved;
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    [[nodiscard]] error failed(std::string why) {
+        vm_->read_console();
+        vm_->read_errors();
+        if (const auto line = vm_->console().sign_line(); !line.empty())
+            why += ": " + line;
+        else if (!vm_->console().harness_line().empty())
+            why += ": " + vm_->console().harness_line();
+        else if (!vm_->errors().empty())
+            why += ": " + vm_->errors().substr(0, vm_->errors().find('\n'));
+        return plain_error("boot a template of", std::string(to_text(machine_.topology)),
+                           std::move(why));
+    }
+
+    [[nodiscard]] result<void> wait_for_rest() {
+        const auto limit =
+            boot_limit(machine_.accel, machine_.topology.total_cpus(), request_.slowdown);
+        const auto end = clock::now() + limit;
+        for (;;) {
+            std::array<pollfd, 5> fds{{{vm_->link().fd(), POLLIN, 0},
+                                       {vm_->console_fd(), POLLIN, 0},
+                                       {vm_->errors_fd(), POLLIN, 0},
+                                       {vm_->process().pidfd(), POLLIN, 0},
+                                       {request_.stop_fd, POLLIN, 0}}};
+            const auto left =
+                std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
+            if (left <= 0)
+                return failed("it did not come to rest in " + std::to_string(limit.count() / 1000) +
+                              " s");
+            if (::poll(fds.data(), fds.size(), static_cast<int>(left)) < 0)
+                continue;
+            vm_->read_console();
+            vm_->read_errors();
+            if (fds[4].revents != 0)
+                return failed("interrupted");
+            if (fds[0].revents != 0) {
+                if (!vm_->link().receive())
+                    return failed("it closed its link");
+                while (auto f = vm_->link().next()) {
+                    if (f->type == wire::message_type::settled)
+                        return {};
+                    if (f->type != wire::message_type::hello)
+                        return failed("it sent a message that no template may send");
+                }
+                if (!vm_->link().fault().empty())
+                    return failed("it sent " + vm_->link().fault());
+            }
+            if (!vm_->kvm_last_words().empty())
+                return failed("KVM died under it");
+            if (fds[3].revents != 0)
+                return failed("it ended");
+        }
+    }
+
+    [[nodiscard]] result<void> save(const std::filesystem::path& state) {
+        // Over vsock the guest keeps no connection across the save; over serial the port stays.
+        if (machine_.link == link_kind::vhost_vsock)
+            vm_->link().close();
+        // Not stopped first: QEMU stops it for the save, and a machine that was saved as running runs
+        // as soon as its state is loaded.
+        auto& qmp = vm_->qmp();
+        if (auto left = qmp.leave_memory_out(); !left)
+            return left;
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC) != 0)
+            return system_error("make a pipe for", "a template's state");
+        unique_fd from(ends[0]), to(ends[1]);
+        const unique_fd file(::open(state.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+        if (!file)
+            return cache_error("create", state);
+        if (auto passed = qmp.pass_fd("state", to.get()); !passed)
+            return passed;
+        to.reset();
+        if (auto begun = qmp.ask("migrate", {{"uri", "fd:state"}}); !begun)
+            return std::move(begun).error();
+        char chunk[65536];
+        for (;;) {
+            const auto n = ::read(from.get(), chunk, sizeof chunk);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0)
+                return system_error("read", "a template's state");
+            if (n == 0)
+                break;
+            for (ssize_t done = 0; done < n;) {
+                const auto written =
+                    ::write(file.get(), chunk + done, static_cast<std::size_t>(n - done));
+                if (written < 0 && errno == EINTR)
+                    continue;
+                if (written < 0)
+                    return cache_error("write", state);
+                done += written;
+            }
+        }
+        // The stream has ended; QEMU's own word that nothing was missing follows within moments.
+        for (int i = 0; i < 500; ++i) {
+            auto said = qmp.ask("query-migrate");
+            if (!said)
+                return std::move(said).error();
+            const auto status = said->value("status", std::string{});
+            if (status == "completed")
+                return {};
+            if (status == "failed" || status == "cancelled")
+                return plain_error("save", "a template",
+                                   said->value("error-desc", "QEMU says: " + status));
+            ::usleep(2000);
+        }
+        return plain_error("save", "a template", "QEMU does not say that it has");
+    }
+
+    const template_request& request_;
+    const machine& machine_;
+    std::unique_ptr<running_machine> vm_;
+};
+
+}  // namespace detail
+
+/// The template for a kind of machine, from the cache or freshly booted. `boot_image` gives the
+/// initramfs and is asked only when a boot is due.
+[[nodiscard]] inline result<machine_template> obtain_template(
+    const cache& in, const template_request& request, const progress_callback& progress,
+    const std::function<result<std::filesystem::path>()>& boot_image, std::uint64_t cache_limit) {
+    auto key = template_key(request);
+    if (!key)
+        return std::move(key).error();
+    const int nodes = request.machine.topology.numa_nodes;
+    const auto ram_name = [](int node) { return "ram" + std::to_string(node); };
+    cache::make_options options;
+    options.what = "the template of " + std::string(to_text(request.machine.topology));
+    options.progress = progress;
+    options.durable = false;
+    options.check_every_time = [](std::string_view file) { return file == "state"; };
+    bool made = false;
+    const auto entry = in.obtain(
+        template_kind, *key, options, [&](const std::filesystem::path& directory) -> result<void> {
+            made = true;
+            auto initrd = boot_image();
+            if (!initrd)
+                return std::move(initrd).error();
+            auto m = request.machine;
+            m.boot = machine::boot_kind::as_template;
+            m.initrd = std::move(*initrd);
+            for (int node = 0; node < nodes; ++node)
+                m.ram.push_back(directory / ram_name(node));
+            // As large as the clones' disk and never read: the partition scan at most.
+            m.payload = request.private_dir / ("disk-" + *key);
+            const unique_fd disk(
+                ::open(m.payload.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+            if (!disk || ::ftruncate(disk.get(), static_cast<off_t>(request.disk_size)) != 0)
+                return system_error("make the disk of", "a template");
+            return detail::template_boot(request, m).run(directory / "state");
+        });
+    if (!entry)
+        return entry.error();
+    if (made)
+        in.evict(template_kind, cache_limit);
+    machine_template ready;
+    ready.key = std::move(*key);
+    ready.state = entry->path / "state";
+    for (int node = 0; node < nodes; ++node)
+        ready.ram.push_back(entry->path / ram_name(node));
+    ready.in_use = entry->in_use;
+    return ready;
+}
+
+}  // namespace ktstr::host
