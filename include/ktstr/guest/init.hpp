@@ -70,14 +70,17 @@ inline void say(const std::string& text) {
         const auto command_line = read_kernel_file("/proc/cmdline");
         auto opened =
             command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
-        if (opened && command_line_value(*command_line, "ktstr.template"))
-            say(stand_by(std::move(*opened),
-                         command_line->find("ktstr.link=vsock") != std::string::npos)
-                    .message());
-        else if (opened)
+        if (opened && command_line_value(*command_line, "ktstr.template")) {
+            const bool vsock = command_line->find("ktstr.link=vsock") != std::string::npos;
+            if (auto woken = stand_by(std::move(*opened), vsock))
+                agent(std::move(*woken), {.is_init = true}).serve();
+            else
+                say(woken.error().message());
+        } else if (opened) {
             agent(link(std::move(*opened)), {.is_init = true}).serve();
-        else
+        } else {
             say(opened.error().message());
+        }
     } catch (const std::exception& e) {
         say(std::string("the harness failed: ") + e.what());
     } catch (...) {

@@ -120,6 +120,9 @@ public:
         return true;
     }
 
+    /// The same descriptor for another conversation: both sides count their frames from 0.
+    [[nodiscard]] link begin_again() && { return link(std::move(fd_)); }
+
     [[nodiscard]] std::optional<wire::frame> next() { return decoder_.next(); }
     [[nodiscard]] const std::string& fault() const { return decoder_.fault(); }
 

@@ -152,8 +152,9 @@ inline void wait_for_rest(bool& idle) {
 
 }  // namespace detail
 
-/// The template's side of the link: hello, rest, wait. Returns only on failure, in one sentence.
-[[nodiscard]] inline error stand_by(unique_fd connected, bool vsock) {
+/// The template's side of the link: hello, rest, wait. Returns in a clone: with its link when the
+/// program that booted the template is the current one, else only on failure, in one sentence.
+[[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock) {
     link builder(std::move(connected));
     utsname names{};
     ::uname(&names);
@@ -168,6 +169,7 @@ inline void wait_for_rest(bool& idle) {
             return std::move(opened).error();
         listener = std::move(*opened);
     }
+    ::mkdir(std::string(wire::payload_root).c_str(), 0755);
     ::sync();
     bool idle = false;
     detail::wait_for_rest(idle);
@@ -186,11 +188,13 @@ inline void wait_for_rest(bool& idle) {
     ::clock_settime(CLOCK_REALTIME, &host_time);
     if (auto seeded = reseed(order.entropy); !seeded)
         return std::move(seeded).error();
-    const std::string root(wire::payload_root);
-    ::mkdir(root.c_str(), 0755);
-    if (::mount(order.device.c_str(), root.c_str(), "erofs", MS_RDONLY | MS_NODEV, "") != 0)
-        return system_error("mount the test program's disk", order.device);
     link& to_host = vsock ? reached : builder;
+    const std::string root(wire::payload_root);
+    if (!order.device.empty() &&
+        ::mount(order.device.c_str(), root.c_str(), "erofs", MS_RDONLY | MS_NODEV, "") != 0)
+        return system_error("mount the test program's disk", order.device);
+    if (order.program.empty())
+        return std::move(to_host).begin_again();
     const int fd = to_host.fd();
     ::fcntl(fd, F_SETFD, 0);
     ::setenv(resumed_link_variable, std::to_string(fd).c_str(), 1);

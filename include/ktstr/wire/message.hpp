@@ -157,8 +157,9 @@ struct resume {
     static constexpr auto type = message_type::resume;
     std::uint64_t wall_clock_ns = 0;  ///< CLOCK_REALTIME of the host
     std::string entropy{};            ///< fresh random bytes, for this clone alone
-    std::string device{};             ///< block device with the program and its files
-    std::string program{};            ///< its path below payload_root
+    std::string device{};  ///< block device with the program and its files; empty: none is needed
+    std::string
+        program{};  ///< its path below payload_root; empty: the one that booted the template
     auto fields(auto& f) { return f(wall_clock_ns, entropy, device, program); }
 };
 

@@ -61,6 +61,7 @@ public:
                                  .links = setup_.links,
                                  .private_dir = private_dir_,
                                  .disk_size = files->disk_size,
+                                 .program_id = files->program_id,
                                  .base_id = files->base_id,
                                  .slowdown = setup_.slowdown,
                                  .stop_fd = stop_fd_};

@@ -36,6 +36,7 @@ struct machine_template {
     std::string key;
     std::vector<std::filesystem::path> ram;  ///< one file for each node
     std::filesystem::path state;
+    std::string program_id;  ///< the test program that booted it
     std::shared_ptr<unique_fd> in_use;
 };
 
@@ -45,6 +46,7 @@ struct template_request {
     link_facts links;
     std::filesystem::path private_dir;
     std::uint64_t disk_size = 0;  ///< of the payload
+    std::string program_id;       ///< of the current test program
     std::string base_id;          ///< of the files below the payload
     double slowdown = 1;
     int stop_fd = -1;
@@ -284,6 +286,9 @@ private:
                 ::open(m.payload.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
             if (!disk || ::ftruncate(disk.get(), static_cast<off_t>(request.disk_size)) != 0)
                 return system_error("make the disk of", "a template");
+            if (auto written = detail::write_text(directory / "program", request.program_id);
+                !written)
+                return written;
             return detail::template_boot(request, m).run(directory / "state");
         });
     if (!entry)
@@ -293,6 +298,7 @@ private:
     machine_template ready;
     ready.key = std::move(*key);
     ready.state = entry->path / "state";
+    ready.program_id = detail::read_text(entry->path / "program").value_or("");
     for (int node = 0; node < nodes; ++node)
         ready.ram.push_back(entry->path / ram_name(node));
     ready.in_use = entry->in_use;

@@ -24,6 +24,7 @@ struct payload {
     std::uint64_t unpacked =
         0;  ///< bytes the whole guest tree takes, in steps; for the memory rule
     std::uint64_t disk_size = 0;  ///< bytes; the same for a template and all of its clones
+    std::string program_id;       ///< identity of the test program
     std::string base_id;          ///< identity of the libraries and modules below it
     std::shared_ptr<unique_fd> in_use;
 };
@@ -99,7 +100,11 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
     const auto unpacked = detail::read_text(entry->path / "unpacked");
     if (!unpacked)
         return unpacked.error();
+    content_hash program;
+    if (auto added = detail::add_identity(program, input.init_elf); !added)
+        return added.error();
     payload ready;
+    ready.program_id = program.hex();
     ready.unpacked = std::strtoull(unpacked->c_str(), nullptr, 10);
     ready.image = entry->path / "image";
     ready.base_id = std::move(*base);

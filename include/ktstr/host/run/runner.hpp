@@ -120,6 +120,7 @@ private:
             if (cloned.machine) {
                 request.machine = *cloned.machine;
                 request.clone_state = cloned.source.state;
+                request.same_program = cloned.source.program_id == cloned.files.program_id;
             } else {
                 auto archive = initramfs_for(setup_, test, {});
                 if (!archive)

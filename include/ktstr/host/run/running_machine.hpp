@@ -41,8 +41,9 @@ struct machine_request {
         {};  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
     std::vector<int> process_cpus = {};  ///< host CPUs all of QEMU's threads are put on; empty: any
     std::filesystem::path state = {};    ///< of a clone: what its devices begin with
-    std::string program = {};            ///< of a clone: the program's path on its disk
-    double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
+    std::string program = {};  ///< of a clone: the program on its disk; empty: its template's
+    bool mount_disk = false;   ///< of a clone: it needs files of its disk
+    double slowdown = 1;       ///< of this host against a real one, when it is an emulated machine
 };
 
 class running_machine {
@@ -183,7 +184,8 @@ private:
             static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                            std::chrono::system_clock::now().time_since_epoch())
                                            .count());
-        order.device = "/dev/vda";
+        if (mount_disk_)
+            order.device = "/dev/vda";
         order.program = program_;
         return order;
     }
@@ -202,6 +204,7 @@ private:
             if (!state_)
                 return system_error("open a template's state", request.state.string());
             program_ = request.program;
+            mount_disk_ = request.mount_disk || !program_.empty();
         }
         std::array<int, 2> qmp_pair{}, console_pair{}, errors{};
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair.data()) != 0 ||
@@ -268,6 +271,7 @@ private:
     std::vector<vcpu_thread> vcpus_;
     unique_fd state_;
     std::string program_;
+    bool mount_disk_ = false;
     std::chrono::milliseconds patience_{};
     int calls_ = 0;
     bool has_steal_ = false;

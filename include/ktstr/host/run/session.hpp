@@ -52,6 +52,7 @@ struct session_request {
         mask;  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
 
     std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
+    bool same_program = false;          ///< the template was booted by the current test program
     std::filesystem::path own_program;  ///< starts the keeper of a host_only body
     std::filesystem::path private_dir;
     std::uint64_t host_calibration_ns = 1;
@@ -119,16 +120,18 @@ private:
     [[nodiscard]] result<void> start_machine() {
         stage("boot");
         const auto& m = *request_.machine;
-        auto started = running_machine::start({.machine = m,
-                                               .qemu = request_.qemu,
-                                               .links = request_.links,
-                                               .private_dir = request_.private_dir,
-                                               .name = std::string(request_.test->name),
-                                               .mask = request_.mask,
-                                               .state = request_.clone_state,
-                                               .program = "/init",
-                                               .slowdown = request_.slowdown},
-                                              result_.remains.command_line);
+        auto started =
+            running_machine::start({.machine = m,
+                                    .qemu = request_.qemu,
+                                    .links = request_.links,
+                                    .private_dir = request_.private_dir,
+                                    .name = std::string(request_.test->name),
+                                    .mask = request_.mask,
+                                    .state = request_.clone_state,
+                                    .program = request_.same_program ? "" : "/init",
+                                    .mount_disk = request_.test->spec.scheduler != nullptr,
+                                    .slowdown = request_.slowdown},
+                                   result_.remains.command_line);
         if (!started)
             return std::move(started).error();
         vm_ = std::move(*started);
