@@ -35,15 +35,15 @@ namespace ktstr::host {
             std::printf("# %s: host_only, no machine\n", name.c_str());
             continue;
         }
-        if (const auto lacking = unmet_requirement(*setup, test->spec))
+        const auto shape = machine_shape(test->spec, wanted.topology);
+        if (const auto lacking = unmet_requirement(*setup, test->spec, shape))
             std::printf("# %s would be skipped: %s\n", name.c_str(), lacking->c_str());
         else
             std::printf("# %s\n", name.c_str());
         auto archive = initramfs_for(*setup, *test, progress);
         if (!archive)
             return fail(archive.error());
-        const auto m = machine_for(*setup, test->spec, machine_shape(test->spec, wanted.topology),
-                                   *archive, wanted.verbose);
+        const auto m = machine_for(*setup, test->spec, shape, *archive, wanted.verbose);
         machine_wires wires{.qmp = 3, .console = 4};
         (m.link == link_kind::vhost_vsock ? wires.vhost : wires.link) = 5;
         wires.cid = 3;

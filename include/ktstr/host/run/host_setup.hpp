@@ -12,6 +12,8 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/reserve/cpu_plan.hpp>
+#include <ktstr/host/reserve/host_topology.hpp>
 #include <ktstr/host/run/calibration.hpp>
 #include <ktstr/host/run/kvm_memory.hpp>
 #include <ktstr/host/run/vcpu_threads.hpp>
@@ -45,7 +47,8 @@ struct host_setup {
     link_facts links;
     link_kind link = link_kind::virtio_serial;
     std::vector<module_file> link_modules;  ///< what the guest loads to have the link
-    std::vector<int> cpus;                  ///< host CPUs this run may use
+    std::vector<int> cpus;  ///< host CPUs this run may use; with a cap, as many as it allows
+    host_topology host;     ///< all CPUs that it may choose from
     std::optional<std::uint64_t> tsc_khz;
     std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
     double slowdown = 1;               ///< of this "host" against the real one, when nested
@@ -97,6 +100,7 @@ struct host_setup {
     std::error_code failed;
     setup.own_program = std::filesystem::read_symlink("/proc/self/exe", failed);
     setup.cpus = allowed_cpus();
+    setup.host = read_host_topology(setup.cpus);
     if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
         setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
     setup.calibration_ns = calibrate_host();
@@ -238,12 +242,13 @@ struct host_setup {
 
 /// Why this host can't run a test as it wants to be run; nothing when it can.
 [[nodiscard]] inline std::optional<std::string> unmet_requirement(const host_setup& setup,
-                                                                  const test_spec& spec) {
+                                                                  const test_spec& spec,
+                                                                  const topology& shape) {
     if (spec.host_only)
         return std::nullopt;
     if (spec.performance_mode)
-        return "performance_mode needs host CPUs reserved for this test alone, which this version "
-               "of ktstr does not do yet";
+        if (auto lacking = dedicated_lacks(setup.host, shape, setup.cpus.size()))
+            return lacking;
     if ((spec.requires_kvm || spec.requires_steal) && setup.accel == accelerator::tcg)
         return std::string("the test requires ") +
                (spec.requires_steal ? "steal time, which" : "KVM, and that") +

@@ -47,8 +47,7 @@ struct session_request {
     std::filesystem::path qemu;
     link_facts links;
     std::string kernel_release;
-    std::vector<int>
-        mask;  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    host::placement placement;
 
     std::filesystem::path own_program;  ///< starts the keeper of a host_only body
     std::filesystem::path private_dir;
@@ -134,12 +133,15 @@ private:
                                                .links = request_.links,
                                                .private_dir = request_.private_dir,
                                                .name = std::string(request_.test->name),
-                                               .mask = request_.mask,
+                                               .placement = request_.placement,
                                                .slowdown = request_.slowdown},
                                               result_.remains.command_line);
         if (!started)
             return std::move(started).error();
         vm_ = std::move(*started);
+        result_.event.mask = vm_->placed().mask;
+        for (const auto& note : vm_->placed().notes)
+            result_.event.notes.push_back(note);
         if (request_.test->spec.requires_steal && !vm_->has_steal_clock()) {
             settle(reason::requirement,
                    "the test requires steal time, and QEMU gives this guest no steal clock");

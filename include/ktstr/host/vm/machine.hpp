@@ -45,6 +45,11 @@ struct machine {
     link_kind link = link_kind::virtio_serial;
     std::optional<std::uint64_t> tsc_khz;  ///< of the host, for an emulated guest; see host_tsc.hpp
     bool verbose_console = false;  ///< every kernel message on the console, not only warnings
+
+    // Performance mode.
+    std::vector<std::vector<int>> host_nodes;  ///< memory of each node comes from these alone
+    bool hugepages = false;                    ///< 2 MiB ones
+    bool dedicated = false;  ///< no vCPU shares its host CPU: it need not give it up when idle
 };
 
 /// Whether emulation should take the vCPUs in turn on one thread instead of a thread each. Kernels spin
