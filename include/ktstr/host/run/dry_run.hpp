@@ -8,6 +8,7 @@
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 
 #include <algorithm>
@@ -43,7 +44,10 @@ namespace ktstr::host {
         auto archive = initramfs_for(*setup, *test, progress);
         if (!archive)
             return fail(archive.error());
-        const auto m = machine_for(*setup, test->spec, shape, *archive, wanted.verbose);
+        auto m = machine_for(*setup, test->spec, shape, *archive, wanted.verbose);
+        if (test->spec.performance_mode)  // as on this host when nobody else uses it
+            if (const auto plan = plan_dedicated(setup->host, {}, shape))
+                (void)dedicate(m, plan->nodes);
         machine_wires wires{.qmp = 3, .console = 4};
         (m.link == link_kind::vhost_vsock ? wires.vhost : wires.link) = 5;
         wires.cid = 3;
