@@ -6,6 +6,7 @@
 
 #include "doctor_command.hpp"
 #include "kernel_command.hpp"
+#include "locks_command.hpp"
 #include "package_command.hpp"
 
 int main(int argc, char** argv) {
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
         int status = 0;
         ktstr::tool::add_doctor_command(app, status);
         ktstr::tool::add_kernel_command(app, status);
+        ktstr::tool::add_locks_command(app, status);
         ktstr::tool::add_package_command(app, status);
         try {
             app.parse(argc, argv);

@@ -50,6 +50,7 @@ TEST_CASE("an attempt crosses with all that is known and unknown of it", "[relay
     e.attempt = 2;
     e.dilation = 9.5;
     e.steal_host_ns = 812345678;
+    e.mask = "cpuset";
     e.file = "a.cpp";
     e.line = 12;
     e.failed_checks = {{"t", 2, "a.cpp", 13, "CHECK", "x == y", "1 == 2"}};
@@ -68,6 +69,7 @@ TEST_CASE("an attempt crosses with all that is known and unknown of it", "[relay
     CHECK(got->attempt == 2);
     CHECK(got->dilation == 9.5);
     CHECK(got->steal_host_ns == 812345678);
+    CHECK(got->mask == "cpuset");
     CHECK_FALSE(got->steal_guest_ticks);
     CHECK_FALSE(got->checks);
     REQUIRE(got->failed_checks.size() == 1);
@@ -83,6 +85,7 @@ TEST_CASE("an attempt crosses with all that is known and unknown of it", "[relay
 
 TEST_CASE("the smaller events cross too", "[relay]") {
     CHECK(across(stage_changed{"t", "body", {}})->stage == "body");
+    CHECK(across(test_waiting{"t", "waiting for 2 host CPUs"})->why == "waiting for 2 host CPUs");
     CHECK(across(test_output{"t", output_stream::err, "a\nb"})->bytes == "a\nb");
     CHECK(across(check_failed{"t", 1, "f", 2, "REQUIRE", "e", "x"})->line == 2);
     CHECK(across(attempt_file{"t", 1, "console.log", "text"})->content == "text");

@@ -93,9 +93,9 @@ TEST_CASE("the JSON test event has exactly the contract's fields in its order", 
     bare.dilation = std::numeric_limits<double>::quiet_NaN();
     json.on(bare);
     const std::vector<std::string> fields{
-        "event",    "name",   "verdict",           "reason",        "message",  "attempt", "accel",
-        "dilation", "kernel", "topology",          "seed",          "boot",     "start_s", "body_s",
-        "total_s",  "checks", "steal_guest_ticks", "steal_host_ns", "artifacts"};
+        "event",    "name",   "verdict",           "reason",        "message", "attempt",  "accel",
+        "dilation", "kernel", "topology",          "seed",          "boot",    "start_s",  "body_s",
+        "total_s",  "checks", "steal_guest_ticks", "steal_host_ns", "mask",    "artifacts"};
     for (const auto& text : writes) {
         std::vector<std::string> keys;
         const auto object = nlohmann::ordered_json::parse(text);
@@ -107,7 +107,7 @@ TEST_CASE("the JSON test event has exactly the contract's fields in its order", 
     const auto unknown = nlohmann::json::parse(writes[1]);
     for (const char* key :
          {"reason", "message", "accel", "dilation", "kernel", "topology", "seed", "boot", "start_s",
-          "body_s", "total_s", "checks", "steal_guest_ticks", "steal_host_ns", "artifacts"})
+          "body_s", "total_s", "checks", "steal_guest_ticks", "steal_host_ns", "mask", "artifacts"})
         CHECK(unknown[key].is_null());
     CHECK(unknown["attempt"] == 1);
 }
@@ -275,6 +275,17 @@ TEST_CASE("plain progress comes every ten seconds, and not when quiet", "[report
     quiet.on(e);
     quiet.on_tick(at(60));
     CHECK(writes.empty());
+}
+
+TEST_CASE("a test that waits says for whom, and not when quiet", "[report][console]") {
+    for (const bool quiet : {false, true}) {
+        std::vector<std::string> writes;
+        console_reporter console(std::make_unique<string_sink>(writes), style(false, quiet));
+        console.on(test_waiting{"t", "waiting for 2 host CPUs, held by \x1b[2J (pid 3)"});
+        const auto text = joined(writes);
+        CHECK((text.find("t: waiting for 2 host CPUs") != std::string::npos) != quiet);
+        CHECK(text.find('\x1b') == std::string::npos);
+    }
 }
 
 TEST_CASE("a failure fits on a screen and ends with the way back to it", "[report][console]") {

@@ -105,3 +105,32 @@ TEST_CASE("quoted words are what a shell would take apart again", "[vm]") {
     CHECK(shell_quoted({"qemu", "-append", "a b", "it's", ""}) ==
           "qemu -append 'a b' 'it'\\''s' ''");
 }
+
+TEST_CASE("performance mode: bound memory, huge pages, no exits when idle", "[vm]") {
+    auto m = small();
+    m.memory_mib = 1024;
+    m.accel = accelerator::kvm;
+    const machine_wires wires{.qmp = 5, .console = 6, .link = 7};
+    CHECK(value_of(qemu_arguments(m, wires, "t"), "-overcommit") == "(none)");
+    m.dedicated = true;
+    m.host_nodes = {{0, 2}, {1}};
+    auto words = qemu_arguments(m, wires, "t");
+    CHECK(value_of(words, "-overcommit") == "cpu-pm=on");
+    CHECK(value_of(words, "-cpu").ends_with(",kvm-hint-dedicated=on"));
+    CHECK(value_of(words, "-object", 0) ==
+          "memory-backend-ram,id=ram0,size=512M,host-nodes=0,host-nodes=2,policy=bind");
+    CHECK(value_of(words, "-object", 1) ==
+          "memory-backend-ram,id=ram1,size=512M,host-nodes=1,policy=bind");
+    m.hugepages = true;
+    words = qemu_arguments(m, wires, "t");
+    CHECK(value_of(words, "-object", 1) ==
+          "memory-backend-memfd,hugetlb=on,hugetlbsize=2M,prealloc=on,share=off,id=ram1,size=512M,"
+          "host-nodes=1,policy=bind");
+    m.link = link_kind::vhost_device_vsock;
+    CHECK(value_of(qemu_arguments(m, wires, "t"), "-object").find("share=on") != std::string::npos);
+    // Emulation knows neither.
+    m.accel = accelerator::tcg;
+    words = qemu_arguments(m, wires, "t");
+    CHECK(value_of(words, "-overcommit") == "(none)");
+    CHECK(value_of(words, "-cpu").find("kvm-hint") == std::string::npos);
+}

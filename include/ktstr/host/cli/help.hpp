@@ -30,7 +30,8 @@ On which machine
   --no-clone             boot every test cold instead of cloning a booted machine
 
 How often, how many at once
-  --jobs N|auto          tests at a time; auto, the default: what the host's CPUs carry
+  --jobs N|auto          tests at a time; auto, the default: what the host's CPUs and memory
+                         carry, beside other ktstr programs
   --repeat N             run each selected test N times; the worst verdict counts
   --until-fail           repeat each test until it fails, at most --repeat times if that is given
   --retries N            run a test that did not pass up to N times more; a pass then is `flaky`
@@ -71,8 +72,9 @@ Environment (an argument wins over its variable; an empty variable counts as uns
   KTSTR_ARTIFACTS        as --artifacts
   KTSTR_CACHE_DIR        kernels and machines are cached here (default: $XDG_CACHE_HOME/ktstr,
                          else ~/.cache/ktstr)
-  KTSTR_CPU_CAP          use at most this many of the host's CPUs
+  KTSTR_CPU_CAP          use at most this many of the host's CPUs at a time
   KTSTR_LOCK_DIR         where ktstr programs of this host agree on who uses which CPU
+                         (default: /tmp); a local directory
   NO_COLOR               no colour, unless --color says otherwise
   TEST_TOTAL_SHARDS, TEST_SHARD_INDEX, TEST_SHARD_STATUS_FILE
                          run one part of the selection, as Bazel asks

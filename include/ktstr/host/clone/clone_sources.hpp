@@ -41,12 +41,14 @@ public:
           stop_fd_(stop_fd),
           say_(std::move(say)) {}
 
-    /// The machine of a test as a clone, or why it can't be one.
-    [[nodiscard]] clone machine_for(const test_case& test, const topology& shape) {
+    /// The machine of a test as a clone, or why it can't be one. It has no template yet, see attach().
+    [[nodiscard]] clone plan_for(const test_case& test, const topology& shape) {
         if (!setup_.why_cold.empty())
             return cold(setup_.why_cold == "--no-clone" ? std::string{} : setup_.why_cold);
         if (test.spec.no_clone)
             return cold("the test asks for it (no_clone)");
+        if (test.spec.performance_mode)
+            return cold("performance_mode has memory of its own");
         auto files = payload_for(test);
         if (!files)
             return cold(files.error().message());
@@ -56,26 +58,36 @@ public:
         // The rule must not notice a program that grows by a line.
         m.memory_mib = memory_rule(shape.total_cpus(), test.spec.memory_mib, files->unpacked);
         m.memory_mib = (m.memory_mib + 63) / 64 * 64;
-        template_request request{.machine = std::move(m),
-                                 .qemu = setup_.qemu,
-                                 .links = setup_.links,
-                                 .private_dir = private_dir_,
-                                 .disk_size = files->disk_size,
-                                 .program_id = files->program_id,
-                                 .base_id = files->base_id,
-                                 .slowdown = setup_.slowdown,
-                                 .stop_fd = stop_fd_};
-        auto source = template_for(request);
-        if (!source)
-            return cold(source.error().message());
+        m.boot = machine::boot_kind::clone;
+        m.payload = files->image;
         clone made;
-        made.machine = std::move(request.machine);
-        made.machine->boot = machine::boot_kind::clone;
-        made.machine->ram = source->ram;
-        made.machine->payload = files->image;
-        made.source = std::move(*source);
+        made.machine = std::move(m);
         made.files = std::move(*files);
         return made;
+    }
+
+    /// Gives a planned clone its template, which is booted now if there is none: call it with the
+    /// machine's CPUs and memory reserved. False, and why_cold, when there can be none.
+    [[nodiscard]] bool attach(clone& planned) {
+        auto booted = *planned.machine;
+        booted.boot = machine::boot_kind::cold;
+        booted.payload.clear();
+        auto source = template_for({.machine = std::move(booted),
+                                    .qemu = setup_.qemu,
+                                    .links = setup_.links,
+                                    .private_dir = private_dir_,
+                                    .disk_size = planned.files.disk_size,
+                                    .program_id = planned.files.program_id,
+                                    .base_id = planned.files.base_id,
+                                    .slowdown = setup_.slowdown,
+                                    .stop_fd = stop_fd_});
+        if (!source) {
+            planned = cold(source.error().message());
+            return false;
+        }
+        planned.machine->ram = source->ram;
+        planned.source = std::move(*source);
+        return true;
     }
 
     /// Throws a template away that did not wake; the next test that needs it gets a new one.

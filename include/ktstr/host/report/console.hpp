@@ -59,6 +59,12 @@ public:
         flush_unless_live();
     }
 
+    void on(const test_waiting& e) override {
+        if (!style_.quiet)
+            line(e.test + ": " + e.why);
+        flush_unless_live();
+    }
+
     void on(const test_started& e) override {
         running r;
         r.name = e.name;

@@ -52,6 +52,12 @@ struct stage_changed {
     event_clock::time_point at{};
 };
 
+/// A test has not started yet, and why.
+struct test_waiting {
+    std::string test;
+    std::string why;
+};
+
 enum class output_stream { out, err };
 
 /// Bytes the body wrote, as they came; a line may be spread over several events.
@@ -101,6 +107,7 @@ struct test_finished {
     std::optional<std::uint64_t> checks;
     std::optional<std::uint64_t> steal_guest_ticks;
     std::optional<std::uint64_t> steal_host_ns;
+    std::optional<std::string> mask;  ///< what keeps the vCPUs on their CPUs: cpuset or affinity
     std::optional<std::string> artifacts;
 
     std::string file;

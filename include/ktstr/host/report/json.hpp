@@ -115,6 +115,7 @@ public:
                {"checks", json_value(e.checks)},
                {"steal_guest_ticks", json_value(e.steal_guest_ticks)},
                {"steal_host_ns", json_value(e.steal_host_ns)},
+               {"mask", json_value(e.mask)},
                {"artifacts", json_value(e.artifacts)}});
     }
 

@@ -58,6 +58,9 @@ public:
                {"attempt", e.attempt},
                {"timeout_ms", e.timeout ? detail::relay_json(e.timeout->count()) : nullptr}});
     }
+    void on(const test_waiting& e) override {
+        write({{"event", "waiting"}, {"test", e.test}, {"why", valid_utf8(e.why)}});
+    }
     void on(const stage_changed& e) override {
         write({{"event", "stage"}, {"test", e.test}, {"stage", e.stage}});
     }
@@ -90,6 +93,7 @@ public:
             {"checks", detail::relay_optional(e.checks)},
             {"steal_guest_ticks", detail::relay_optional(e.steal_guest_ticks)},
             {"steal_host_ns", detail::relay_optional(e.steal_host_ns)},
+            {"mask", detail::relay_optional(e.mask)},
             {"file", e.file},
             {"line", e.line},
             {"failed_checks", std::move(checks)},
@@ -149,6 +153,8 @@ public:
             const auto event = line.at("event").get<std::string>();
             if (event == "started")
                 on(started(line));
+            else if (event == "waiting")
+                on(test_waiting{line.at("test"), line.at("why")});
             else if (event == "stage")
                 on(stage_changed{line.at("test"), line.at("stage"), event_clock::now()});
             else if (event == "output")
@@ -206,6 +212,7 @@ private:
         detail::relay_read(line, "checks", e.checks);
         detail::relay_read(line, "steal_guest_ticks", e.steal_guest_ticks);
         detail::relay_read(line, "steal_host_ns", e.steal_host_ns);
+        detail::relay_read(line, "mask", e.mask);
         e.file = line.at("file");
         e.line = line.at("line");
         for (const auto& c : line.at("failed_checks"))

@@ -26,6 +26,7 @@ public:
     virtual ~reporter() = default;
 
     virtual void on(const run_started&) {}
+    virtual void on(const test_waiting&) {}
     virtual void on(const test_started&) {}
     virtual void on(const stage_changed&) {}
     virtual void on(const test_output&) {}

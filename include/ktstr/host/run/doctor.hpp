@@ -10,6 +10,7 @@
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/vm/accelerator.hpp>
@@ -96,6 +97,7 @@ inline void examine_kernel(const options& wanted, host_setup& setup, examination
 inline examination examine_host(const options& wanted, host_setup& setup) {
     examination seen;
     setup.cpus = allowed_cpus();
+    setup.host = read_host_topology(setup.cpus);
     if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
         setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
     seen.good("CPUs", std::to_string(setup.cpus.size()) + " for this run");
@@ -185,10 +187,14 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     if (wanted.accel == accel_wish::nested) {
         inside.accel = accelerator::kvm;
         inside.cpus.resize(std::max<std::size_t>(inside.cpus.size(), max_vcpus));
+        inside.host = {};
+        for (int cpu = 0; cpu < max_vcpus; ++cpu)
+            inside.host.cpus.push_back({.cpu = cpu, .llc = cpu, .core = cpu});
     }
     std::size_t skipped = 0;
     for (const test_case* test : tests) {
-        const auto why = unmet_requirement(inside, test->spec);
+        const auto why =
+            unmet_requirement(inside, test->spec, machine_shape(test->spec, wanted.topology));
         if (!why)
             continue;
         if (skipped++ == 0)

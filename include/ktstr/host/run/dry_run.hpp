@@ -8,6 +8,7 @@
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 
 #include <algorithm>
@@ -35,15 +36,18 @@ namespace ktstr::host {
             std::printf("# %s: host_only, no machine\n", name.c_str());
             continue;
         }
-        if (const auto lacking = unmet_requirement(*setup, test->spec))
+        const auto shape = machine_shape(test->spec, wanted.topology);
+        if (const auto lacking = unmet_requirement(*setup, test->spec, shape))
             std::printf("# %s would be skipped: %s\n", name.c_str(), lacking->c_str());
         else
             std::printf("# %s\n", name.c_str());
         auto archive = initramfs_for(*setup, *test, progress);
         if (!archive)
             return fail(archive.error());
-        const auto m = machine_for(*setup, test->spec, machine_shape(test->spec, wanted.topology),
-                                   *archive, wanted.verbose);
+        auto m = machine_for(*setup, test->spec, shape, *archive, wanted.verbose);
+        if (test->spec.performance_mode)  // as on this host when nobody else uses it
+            if (const auto plan = plan_dedicated(setup->host, {}, shape))
+                (void)dedicate(m, plan->nodes);
         machine_wires wires{.qmp = 3, .console = 4};
         (m.link == link_kind::vhost_vsock ? wires.vhost : wires.link) = 5;
         wires.cid = 3;

@@ -12,6 +12,8 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/reserve/cpu_plan.hpp>
+#include <ktstr/host/reserve/host_topology.hpp>
 #include <ktstr/host/run/calibration.hpp>
 #include <ktstr/host/run/kvm_memory.hpp>
 #include <ktstr/host/run/vcpu_threads.hpp>
@@ -48,7 +50,8 @@ struct host_setup {
     std::string why_cold;  ///< why no machine of this run can be a clone; empty: they can
     link_kind clone_link = link_kind::virtio_serial;
     std::vector<module_file> template_modules;  ///< what a template loads
-    std::vector<int> cpus;                      ///< host CPUs this run may use
+    std::vector<int> cpus;  ///< host CPUs this run may use; with a cap, as many as it allows
+    host_topology host;     ///< all CPUs that it may choose from
     std::optional<std::uint64_t> tsc_khz;
     std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
     double slowdown = 1;               ///< of this "host" against the real one, when nested
@@ -135,6 +138,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
     std::error_code failed;
     setup.own_program = std::filesystem::read_symlink("/proc/self/exe", failed);
     setup.cpus = allowed_cpus();
+    setup.host = read_host_topology(setup.cpus);
     if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
         setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
     setup.calibration_ns = calibrate_host();
@@ -277,12 +281,13 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
 
 /// Why this host can't run a test as it wants to be run; nothing when it can.
 [[nodiscard]] inline std::optional<std::string> unmet_requirement(const host_setup& setup,
-                                                                  const test_spec& spec) {
+                                                                  const test_spec& spec,
+                                                                  const topology& shape) {
     if (spec.host_only)
         return std::nullopt;
     if (spec.performance_mode)
-        return "performance_mode needs host CPUs reserved for this test alone, which this version "
-               "of ktstr does not do yet";
+        if (auto lacking = dedicated_lacks(setup.host, shape, setup.cpus.size()))
+            return lacking;
     if ((spec.requires_kvm || spec.requires_steal) && setup.accel == accelerator::tcg)
         return std::string("the test requires ") +
                (spec.requires_steal ? "steal time, which" : "KVM, and that") +

@@ -15,6 +15,7 @@
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/run/artifacts.hpp>
 #include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/machine_command.hpp>
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/run/stop_signal.hpp>
@@ -254,6 +255,9 @@ namespace detail {
         return fail(libraries.error());
 
     fan_out events;
+    auto shares = open_shares(wanted, *setup, stop.fd(), events);
+    if (!shares)
+        return fail(shares.error());
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return fail(opened.error());
     const auto begun = std::chrono::steady_clock::now();
@@ -300,6 +304,12 @@ namespace detail {
             events(event);
         }
     };
+    // The machine around the tests is one machine of this host's; inside they share it as they like.
+    auto share = (*shares)->enter({.test = "nested",
+                                   .cpus = static_cast<std::size_t>(m->topology.total_cpus()),
+                                   .memory_mib = m->memory_mib});
+    if (!share)
+        return fail(share.error());
     machine_command run(
         {.machine = *m,
          .qemu = setup->qemu.path,

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // A directory of this run's own, mode 0700 and with an unguessable name, and the process that
-// removes it when the runner is killed: the janitor holds the other end of a pipe, and the end of
-// file on it is the one message that a SIGKILL can't suppress. Host side.
+// removes it when the runner is killed, and the run's cgroups, which carry its name: the janitor
+// holds the other end of a pipe, and the end of file on it is the one message that a SIGKILL can't
+// suppress. Host side.
 #pragma once
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/reserve/cpuset.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -105,8 +107,12 @@ private:
                 name += byte;
         }
         std::error_code ignored;
-        if (!name.empty())
+        if (!name.empty()) {
             std::filesystem::remove_all(name, ignored);
+            if (const auto own = find_own_cgroup())
+                remove_cgroups_named(own->directory,
+                                     std::filesystem::path(name).filename().string() + '-');
+        }
         ::_exit(0);
     }
 

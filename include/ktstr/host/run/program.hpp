@@ -14,6 +14,7 @@
 #include <ktstr/host/run/doctor.hpp>
 #include <ktstr/host/run/dry_run.hpp>
 #include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/nested.hpp>
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/run/runner.hpp>
@@ -80,6 +81,9 @@ inline int run_tests(const options& wanted, const environment& variables, const 
         return give_shell(wanted, *setup, *tests.front(), directory->path(), stop.fd());
 
     fan_out events;
+    auto shares = open_shares(wanted, *setup, stop.fd(), events);
+    if (!shares)
+        return say_error(exit_run_impossible, shares.error());
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return say_error(exit_run_impossible, opened.error());
     const auto begun = std::chrono::steady_clock::now();
@@ -106,7 +110,7 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     events.start_ticking(tick_period(wanted));
 
     tally totals;
-    runner running(wanted, *setup, tests, events, totals, directory->path(), stop.fd(),
+    runner running(wanted, *setup, tests, events, totals, directory->path(), stop.fd(), **shares,
                    say_progress);
     const auto aborted = running.run();
     events.stop_ticking();

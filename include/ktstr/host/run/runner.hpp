@@ -11,9 +11,10 @@
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/tally.hpp>
+#include <ktstr/host/reserve/reservations.hpp>
 #include <ktstr/host/run/artifacts.hpp>
-#include <ktstr/host/run/cpu_admission.hpp>
 #include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/run/session.hpp>
 #include <ktstr/host/run/stop_signal.hpp>
 
@@ -31,7 +32,8 @@ namespace ktstr::host {
 class runner {
 public:
     runner(const options& wanted, host_setup& setup, const test_list& tests, fan_out& events,
-           tally& totals, std::filesystem::path private_dir, int stop_fd, progress_callback say)
+           tally& totals, std::filesystem::path private_dir, int stop_fd, reservations& shares,
+           progress_callback say)
         : wanted_(wanted),
           setup_(setup),
           tests_(tests),
@@ -39,7 +41,7 @@ public:
           totals_(totals),
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
-          admission_(setup.cpus, wanted.jobs.value_or(std::numeric_limits<int>::max())),
+          shares_(shares),
           clones_(setup, private_dir_, stop_fd, std::move(say)) {}
 
     /// Runs them all. Returns why tests were left out, if some were.
@@ -100,7 +102,7 @@ private:
     [[nodiscard]] attempt_end run_attempt(const test_case& test, int attempt,
                                           const std::string* cold = nullptr) {
         const auto shape = machine_shape(test.spec, wanted_.topology);
-        if (const auto lacking = unmet_requirement(setup_, test.spec))
+        if (const auto lacking = unmet_requirement(setup_, test.spec, shape))
             return {not_run(test, attempt, shape, reason::requirement, *lacking)};
         clone_sources::clone cloned;
         session_request request;
@@ -116,31 +118,39 @@ private:
         request.faults = wanted_.internal.faults;
         if (!test.spec.host_only) {
             if (cold == nullptr)
-                cloned = clones_.machine_for(test, shape);
-            if (cloned.machine) {
+                cloned = clones_.plan_for(test, shape);
+            if (cloned.machine)
                 request.machine = *cloned.machine;
-                request.clone_state = cloned.source.state;
-                request.same_program = cloned.source.program_id == cloned.files.program_id;
-            } else {
-                auto archive = initramfs_for(setup_, test, {});
-                if (!archive)
-                    return {not_run(test, attempt, shape, reason::infrastructure,
-                                    archive.error().message())};
-                archive_in_use_.hold(*archive);
-                request.machine = machine_for(setup_, test.spec, shape, *archive, wanted_.verbose);
-            }
+            else if (auto booting = cold_machine(request, shape); !booting)
+                return {not_run(test, attempt, shape, reason::infrastructure,
+                                booting.error().message())};
             request.qemu = setup_.qemu.path;
             request.links = setup_.links;
             request.kernel_release = setup_.kernel.release;
         }
         const auto cpus = static_cast<std::size_t>(
             test.spec.cpu_budget.value_or(test.spec.host_only ? 1 : shape.total_cpus()));
-        const auto share = admission_.enter(cpus);
-        if (!test.spec.host_only && !wanted_.internal.no_mask &&
-            (test.spec.cpu_budget || wanted_.cpu_cap))
-            request.mask = share.cpus;
+        auto entered = shares_.enter(reserve_for(request, test.spec, cpus));
+        if (!entered)
+            return {
+                not_run(test, attempt, shape, reason::infrastructure, entered.error().message())};
+        if (!*entered)
+            return {{}, true};
+        reservation share = std::move(**entered);
+        if (cloned.machine && clones_.attach(cloned)) {
+            request.machine = *cloned.machine;
+            request.clone_state = cloned.source.state;
+            request.same_program = cloned.source.program_id == cloned.files.program_id;
+        } else if (!cloned.why_cold.empty() && request.machine &&
+                   request.machine->boot == machine::boot_kind::clone) {
+            if (auto booting = cold_machine(request, shape); !booting)
+                return {not_run(test, attempt, shape, reason::infrastructure,
+                                booting.error().message())};
+        }
+        std::vector<std::string> notes = place(request, test.spec, share);
         auto done = session(request, events_).run();
-        admission_.leave(share);
+        done.event.notes.insert(done.event.notes.end(), notes.begin(), notes.end());
+        share.release();
         if (cloned.machine && !done.remains.said_hello && !done.remains.interrupted) {
             // A template that does not wake is not believed again, and the test gets a machine that
             // boots: its body has not begun.
@@ -160,10 +170,13 @@ private:
                 return again_under_emulation(test, attempt, std::move(done.event));
             impossible_ = true;
         }
-        if (share.cpus.size() < cpus && !test.spec.cpu_budget)
+        if (share.cpus().size() < cpus && !test.spec.cpu_budget)
             done.event.notes.push_back("the machine has " + std::to_string(cpus) +
-                                       " vCPUs and this run " + std::to_string(share.cpus.size()) +
-                                       " host CPUs");
+                                       " vCPUs and this run " +
+                                       std::to_string(share.cpus().size()) + " host CPUs");
+        if (done.event.mask && test.spec.cpu_budget && wanted_.verbose)
+            done.event.notes.push_back("the vCPUs were kept on host CPUs " +
+                                       number_list(share.cpus()) + " by " + *done.event.mask);
         done.event.replay = replay_command(wanted_, test.name);
         const bool keep = wanted_.keep || done.event.result == verdict::fail ||
                           done.event.result == verdict::inconclusive;
@@ -178,6 +191,47 @@ private:
                 done.event.notes.push_back(kept.error().message());
         }
         return {std::move(done.event)};
+    }
+
+    /// The machine of a test that boots.
+    [[nodiscard]] result<void> cold_machine(session_request& request, const topology& shape) {
+        auto archive = initramfs_for(setup_, *request.test, {});
+        if (!archive)
+            return std::move(archive).error();
+        archive_in_use_.hold(*archive);
+        request.machine = machine_for(setup_, request.test->spec, shape, *archive, wanted_.verbose);
+        return {};
+    }
+
+    [[nodiscard]] static reserve_request reserve_for(const session_request& request,
+                                                     const test_spec& spec, std::size_t cpus) {
+        reserve_request wanted;
+        wanted.test = std::string(request.test->name);
+        wanted.cpus = cpus;
+        if (spec.performance_mode && request.machine)
+            wanted.dedicated = request.topology;
+        if (request.machine)
+            wanted.memory_mib = request.machine->memory_mib;
+        return wanted;
+    }
+
+    /// Puts a reservation's CPUs into the request. Returns what the report should say of them.
+    [[nodiscard]] std::vector<std::string> place(session_request& request, const test_spec& spec,
+                                                 const reservation& share) {
+        if (!request.machine || wanted_.internal.no_mask)
+            return {};
+        if (spec.performance_mode) {
+            request.placement.pins = share.plan().pins;
+            request.placement.service_cpu = share.plan().service_cpu;
+            return dedicate(*request.machine, share.plan().nodes);
+        }
+        if (spec.cpu_budget || wanted_.cpu_cap) {
+            request.placement.mask = share.cpus();
+            request.placement.nodes = setup_.host.nodes_of(share.cpus());
+            request.placement.cpuset_name =
+                private_dir_.filename().string() + '-' + std::to_string(++placements_);
+        }
+        return {};
     }
 
     /// auto promises a machine that works: KVM that died is remembered and the test gets another
@@ -246,12 +300,13 @@ private:
     tally& totals_;
     std::filesystem::path private_dir_;
     int stop_fd_;
-    cpu_admission admission_;
+    reservations& shares_;
     clone_sources clones_;
     archives_in_use archive_in_use_;
     std::mutex mutex_;
     std::atomic<std::size_t> next_{0};
     std::atomic<bool> impossible_{false};
+    std::atomic<int> placements_{0};
 };
 
 }  // namespace ktstr::host

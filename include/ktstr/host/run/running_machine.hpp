@@ -9,6 +9,7 @@
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/process/child.hpp>
 #include <ktstr/host/run/console_watch.hpp>
+#include <ktstr/host/run/placement.hpp>
 #include <ktstr/host/run/vcpu_threads.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
@@ -37,8 +38,7 @@ struct machine_request {
     link_facts links;
     std::filesystem::path private_dir;
     std::string name;  ///< of the test, for process lists and messages
-    std::vector<int> mask =
-        {};  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    host::placement placement = {};
     std::vector<int> process_cpus = {};  ///< host CPUs all of QEMU's threads are put on; empty: any
     std::filesystem::path state = {};    ///< of a clone: what its devices begin with
     std::string program = {};  ///< of a clone: the program on its disk; empty: its template's
@@ -88,6 +88,8 @@ public:
     [[nodiscard]] const std::string& kvm_last_words() const noexcept { return kvm_last_words_; }
     /// Whether the vCPUs really have a steal clock; asked of QEMU, not read from its command line.
     [[nodiscard]] bool has_steal_clock() const noexcept { return has_steal_; }
+    /// Where its threads were put, and what the host did not permit.
+    [[nodiscard]] const host::placed& placed() const noexcept { return placed_; }
     /// Nanoseconds the vCPU threads have waited for a host CPU so far.
     [[nodiscard]] std::optional<std::uint64_t> waited_ns() const {
         return host::waited_ns(vcpus_, process_.pid());
@@ -246,10 +248,11 @@ private:
         if (!vcpus)
             return refused(std::move(vcpus).error());
         vcpus_ = std::move(*vcpus);
-        if (!request.mask.empty())
-            // Before the first instruction of the guest: it never runs on more than it was given.
-            if (auto masked = mask_threads(vcpus_, request.mask); !masked)
-                return masked;
+        // Before the first instruction of the guest: it never runs on more than it was given.
+        auto placed = place_threads(request.placement, vcpus_, process_.pid());
+        if (!placed)
+            return std::move(placed).error();
+        placed_ = std::move(*placed);
         has_steal_ = !vcpus_.empty() && qmp_.has_steal_clock(vcpus_.front());
         return {};
     }
@@ -261,6 +264,7 @@ private:
 
     std::string name_;
     std::unique_ptr<host_link> link_;
+    host::placed placed_;  // before the process, whose threads must be gone when this goes
     child process_;
     host::qmp qmp_;
     unique_fd console_;

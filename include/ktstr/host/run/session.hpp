@@ -48,8 +48,7 @@ struct session_request {
     std::filesystem::path qemu;
     link_facts links;
     std::string kernel_release;
-    std::vector<int>
-        mask;  ///< host CPUs all vCPU threads are put on; empty: wherever the host likes
+    host::placement placement;
 
     std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
     bool same_program = false;          ///< the template was booted by the current test program
@@ -126,7 +125,7 @@ private:
                                     .links = request_.links,
                                     .private_dir = request_.private_dir,
                                     .name = std::string(request_.test->name),
-                                    .mask = request_.mask,
+                                    .placement = request_.placement,
                                     .state = request_.clone_state,
                                     .program = request_.same_program ? "" : "/init",
                                     .mount_disk = request_.test->spec.scheduler != nullptr,
@@ -135,6 +134,9 @@ private:
         if (!started)
             return std::move(started).error();
         vm_ = std::move(*started);
+        result_.event.mask = vm_->placed().mask;
+        for (const auto& note : vm_->placed().notes)
+            result_.event.notes.push_back(note);
         if (request_.test->spec.requires_steal && !vm_->has_steal_clock()) {
             settle(reason::requirement,
                    "the test requires steal time, and QEMU gives this guest no steal clock");

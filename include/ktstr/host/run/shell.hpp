@@ -105,9 +105,10 @@ private:
          .links = setup.links,
          .private_dir = private_dir,
          .name = std::string(test.name),
-         .mask = test.spec.cpu_budget ? std::vector<int>(setup.cpus.begin(),
-                                                         setup.cpus.begin() + *test.spec.cpu_budget)
-                                      : std::vector<int>{},
+         .placement = {.mask = test.spec.cpu_budget
+                                   ? std::vector<int>(setup.cpus.begin(),
+                                                      setup.cpus.begin() + *test.spec.cpu_budget)
+                                   : std::vector<int>{}},
          .slowdown = setup.slowdown},
         std::move(command), setup.calibration_ns, stop_fd);
     std::optional<detail::raw_terminal> raw;

@@ -50,6 +50,11 @@ struct machine {
     enum class boot_kind { cold, as_template, clone } boot = boot_kind::cold;
     std::filesystem::path payload;  ///< the disk with the test program; empty: none
     bool verbose_console = false;   ///< every kernel message on the console, not only warnings
+
+    // Performance mode.
+    std::vector<std::vector<int>> host_nodes;  ///< memory of each node comes from these alone
+    bool hugepages = false;                    ///< 2 MiB ones
+    bool dedicated = false;  ///< no vCPU shares its host CPU: it need not give it up when idle
 };
 
 /// Whether emulation should take the vCPUs in turn on one thread instead of a thread each. Kernels spin

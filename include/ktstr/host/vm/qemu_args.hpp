@@ -93,16 +93,22 @@ struct machine_wires {
     add("-accel", m.accel == accelerator::kvm ? "kvm"
                   : m.one_thread              ? "tcg,thread=single"
                                               : "tcg,thread=multi");
-    add("-cpu", cpu_model(m));
+    const bool dedicated = m.dedicated && m.accel == accelerator::kvm;
+    add("-cpu", cpu_model(m) + (dedicated ? ",kvm-hint-dedicated=on" : ""));
+    if (dedicated)  // HLT, MWAIT and PAUSE do not leave the guest
+        add("-overcommit", "cpu-pm=on");
     add("-smp", smp_value(m.topology));
     add("-m", std::to_string(m.memory_mib) + "M");
 
     // vhost-user devices read guest memory from another process, so it must be shared.
     const bool shared = m.link == link_kind::vhost_device_vsock;
     const bool cloning = m.boot != machine::boot_kind::cold;
-    const std::string backend = shared    ? "memory-backend-memfd,share=on"
-                                : cloning ? "memory-backend-file"
-                                          : "memory-backend-ram";
+    std::string backend = shared    ? "memory-backend-memfd,share=on"
+                          : cloning ? "memory-backend-file"
+                                    : "memory-backend-ram";
+    if (m.hugepages)  // all of them at the start: what is short later would kill the machine
+        backend = std::string("memory-backend-memfd,hugetlb=on,hugetlbsize=2M,prealloc=on,share=") +
+                  (shared ? "on" : "off");
     const int nodes = m.topology.numa_nodes;
     int left = m.memory_mib;
     for (int node = 0; node < nodes; ++node) {
@@ -111,11 +117,16 @@ struct machine_wires {
         const auto id = "ram" + std::to_string(node);
         // A template writes its memory into the file; a clone has the file's pages until it writes
         // to them, and then its own.
-        add("-object",
-            backend + ",id=" + id + ",size=" + std::to_string(size) + 'M' +
-                (cloning ? ",mem-path=" + m.ram[static_cast<std::size_t>(node)].string() +
-                               (m.boot == machine::boot_kind::clone ? ",share=off" : ",share=on")
-                         : std::string{}));
+        std::string more;
+        if (cloning)
+            more = ",mem-path=" + m.ram[static_cast<std::size_t>(node)].string() +
+                   (m.boot == machine::boot_kind::clone ? ",share=off" : ",share=on");
+        if (const auto n = static_cast<std::size_t>(node); n < m.host_nodes.size()) {
+            for (const int host_node : m.host_nodes[n])
+                more += ",host-nodes=" + std::to_string(host_node);
+            more += ",policy=bind";
+        }
+        add("-object", backend + ",id=" + id + ",size=" + std::to_string(size) + "M" + more);
         add("-numa", "node,nodeid=" + std::to_string(node) + ",memdev=" + id);
         if (nodes > 1)
             add("-numa",
