@@ -11,6 +11,7 @@
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/run/host_memory.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/vm/accelerator.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
@@ -23,8 +24,6 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
-
-#include <unistd.h>
 
 namespace ktstr::host {
 
@@ -99,10 +98,10 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
         setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
     seen.good("CPUs", std::to_string(setup.cpus.size()) + " for this run");
-    const auto memory = static_cast<std::uint64_t>(::sysconf(_SC_AVPHYS_PAGES)) *
-                            static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) >>
-                        20;
-    seen.good("memory", std::to_string(memory) + " MiB free");
+    if (const auto memory = available_memory_mib())
+        seen.good("memory", std::to_string(*memory) + " MiB available");
+    else
+        seen.limited("memory", "/proc/meminfo does not say how much is available", {});
 
     const auto root = cache_root();
     if (!root) {
