@@ -142,7 +142,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     auto selected = select_tests(all, wanted);
     if (!selected)
         return detail::say_error(exit_bad_usage, selected.error());
-    auto tests = wanted.part ? shard_tests(*selected, *wanted.part) : *selected;
+    // A shell is for the one test that was asked for, whichever shard it is in.
+    auto tests = wanted.part && !wanted.shell ? shard_tests(*selected, *wanted.part) : *selected;
     if (wanted.list)
         return detail::write_out(STDOUT_FILENO, list_text(tests, wanted)) ? 0 : exit_run_impossible;
     if (wanted.doctor)
