@@ -100,8 +100,3 @@ TEST_CASE("memory follows the rule", "[vm]") {
     // An initramfs of 100 MiB needs room for itself twice and for the kernel.
     STATIC_REQUIRE(memory_rule(2, std::nullopt, 100U << 20) == 410);
 }
-
-TEST_CASE("quoted words are what a shell would take apart again", "[vm]") {
-    CHECK(shell_quoted({"qemu", "-append", "a b", "it's", ""}) ==
-          "qemu -append 'a b' 'it'\\''s' ''");
-}

@@ -142,7 +142,7 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
         seen.limited("KVM", setup.kvm.why_not, "PROGRAM --accel nested has real KVM on any host");
     if (auto accel =
             choose_accelerator(wanted.accel == accel_wish::nested ? accel_wish::tcg : wanted.accel,
-                               setup.kvm, *root, setup.accel_note)) {
+                               setup.kvm, *root, setup.notes)) {
         setup.accel = *accel;
         seen.good("accelerator", wanted.accel == accel_wish::nested
                                      ? "nested: kvm inside one emulated machine"
