@@ -42,6 +42,17 @@ def compare(events, expected):
     return wrong
 
 
+def private_cache(path, hidden=()):
+    """A cache directory of its own that has everything the user's has, except `hidden` and notes about the host."""
+    cache = os.environ.get("KTSTR_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ktstr")
+    os.makedirs(path)
+    for name in os.listdir(cache):
+        if os.path.isdir(os.path.join(cache, name)) and name not in hidden:
+            os.symlink(os.path.join(cache, name), os.path.join(path, name))
+    return path
+
+
 def conclude(wrong, said=""):
     """Prints what is wrong and leaves; the program's own words first, they explain it."""
     if wrong:

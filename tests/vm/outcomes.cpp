@@ -3,15 +3,19 @@
 // that the harness judged otherwise is a defect of the harness.
 #include <ktstr/ktstr.hpp>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/reboot.h>
 #include <sched.h>
@@ -47,6 +51,44 @@ int steal_link() {
             return static_cast<int>(::syscall(SYS_pidfd_getfd, init, fd, 0));
     }
     return -1;
+}
+
+/// A module of this very kernel, made to die in its first instruction: the kernel oopses and goes on.
+/// Its name is changed, because the sound one is loaded, and its signature is taken off.
+std::string module_that_oopses(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::string image{std::istreambuf_iterator<char>(in), {}};
+    const auto marker = image.rfind("~Module signature appended~");
+    if (marker != std::string::npos)
+        image.resize(marker);
+    KTSTR_REQUIRE(image.size() > sizeof(Elf64_Ehdr));
+    const auto header = reinterpret_cast<const Elf64_Ehdr*>(image.data());
+    const auto sections = reinterpret_cast<const Elf64_Shdr*>(image.data() + header->e_shoff);
+    const auto text = [&](const Elf64_Shdr& table, std::size_t at) {
+        return std::string_view(image.data() + table.sh_offset + at);
+    };
+    int changed = 0;
+    for (int i = 0; i < header->e_shnum; ++i) {
+        const auto& section = sections[i];
+        if (text(sections[header->e_shstrndx], section.sh_name) == ".gnu.linkonce.this_module") {
+            // struct module: a state, a list head, then the name.
+            image[section.sh_offset + 24] = 'X';
+            ++changed;
+        }
+        if (section.sh_type != SHT_SYMTAB)
+            continue;
+        const auto symbols = reinterpret_cast<const Elf64_Sym*>(image.data() + section.sh_offset);
+        for (std::size_t s = 0; s < section.sh_size / sizeof(Elf64_Sym); ++s)
+            if (text(sections[section.sh_link], symbols[s].st_name) == "init_module") {
+                const auto at = sections[symbols[s].st_shndx].sh_offset + symbols[s].st_value;
+                // An endbr64, which no relocation touches, becomes ud2 and two nops.
+                KTSTR_REQUIRE(image.substr(at, 4) == "\xf3\x0f\x1e\xfa");
+                image.replace(at, 4, "\x0f\x0b\x90\x90");
+                ++changed;
+            }
+    }
+    KTSTR_REQUIRE(changed == 2);
+    return image;
 }
 
 }  // namespace
@@ -139,6 +181,22 @@ KTSTR_TEST(leaves_processes_behind, duration = 1s) {
 
 KTSTR_TEST(panics, duration = 1s) {
     write_to("/proc/sysrq-trigger", "c");
+}
+
+KTSTR_TEST(oopses, duration = 1s) {
+    // Present where the link is vsock, which the distribution's kernel has as modules.
+    const char* const module = "/ktstr/modules/vmw_vsock_virtio_transport.ko";
+    if (::access(module, R_OK) != 0)
+        KTSTR_SKIP("no module is packed for this link");
+    const auto image = module_that_oopses(module);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::syscall(SYS_init_module, image.data(), image.size(), "");
+        ::_exit(errno);  // the kernel refused it; an oops does not return
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    KTSTR_CHECK(WIFSIGNALED(status));
 }
 
 KTSTR_TEST(powers_off, duration = 1s) {

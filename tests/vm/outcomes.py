@@ -23,6 +23,7 @@ EXPECTED = {
     "never_returns": ("fail", "timeout"),
     "leaves_processes_behind": ("pass", None),
     "panics": ("fail", "panic"),
+    "oopses": ("skip", "skipped"),  # on this link; see below
     "powers_off": ("fail", "guest_exit"),
     "stalls_rcu": ("fail", "lockup"),
     "writes_100_mb": ("fail", "check"),
@@ -70,4 +71,10 @@ if not wrong:
     require(any(c["test"] == "fails_in_a_forked_child" for c in checks), "a forked child's check arrives")
     require("bytes of output beyond the limit were dropped" in said, "writes_100_mb: says what was dropped")
     require("Kernel panic" in said, "panics: the console's last lines are shown")
+# Its module comes with the vsock link, which any host has once vhost-device-vsock is fetched.
+code, events, more, _ = expect.run(program, "--accel", "tcg", "--filter", "oopses")
+said += more
+wrong += expect.compare(events, {"oopses": ("fail", "oops")})
+require("Oops: " in (events.get("oopses", {}).get("message") or ""), "oopses: the kernel's own line")
+require(code == 1, f"oopses: exit code {code}, expected 1")
 expect.conclude(wrong, said)

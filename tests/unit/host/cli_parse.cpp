@@ -209,6 +209,14 @@ TEST_CASE("what excludes each other is refused", "[cli]") {
     CHECK(accepted({"--json", "file", "--tap", "--junit", "j.xml"}).tap);
 }
 
+TEST_CASE("a machine inside another is not shown", "[cli]") {
+    CHECK(mentions(refused({"--shell", "--accel", "nested"}), {"--shell", "--accel tcg"}));
+    CHECK(mentions(refused({"--dry-run"}, {{"KTSTR_ACCEL", "nested"}}),
+                   {"--dry-run", "--accel tcg"}));
+    CHECK(accepted({"--doctor", "--accel", "nested"}).doctor);
+    CHECK(accepted({"--shell", "--accel", "tcg"}, {{"KTSTR_ACCEL", "nested"}}).shell);
+}
+
 TEST_CASE("variables count where no argument is given", "[cli]") {
     const environment variables{
         {"KTSTR_KERNEL", "/boot/vmlinuz"},

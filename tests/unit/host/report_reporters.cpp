@@ -237,7 +237,7 @@ TEST_CASE("status lines never wrap", "[report][console]") {
     console_reporter console(std::make_unique<string_sink>(writes), s);
     for (int i = 0; i < 20; ++i) {
         test_started e;
-        e.name = "\u6d4b\u8bd5" + std::string(100, 'x');
+        e.name = "\u6d4b\u8bd5" + std::string(100, 'x') + std::to_string(i);
         console.on(e);
     }
     console.on_tick(at(1));
@@ -286,6 +286,23 @@ TEST_CASE("a test that waits says for whom, and not when quiet", "[report][conso
         CHECK((text.find("t: waiting for 2 host CPUs") != std::string::npos) != quiet);
         CHECK(text.find('\x1b') == std::string::npos);
     }
+}
+
+TEST_CASE("an attempt that started on a second machine is shown once", "[report][console]") {
+    std::vector<std::string> writes;
+    console_reporter console(std::make_unique<string_sink>(writes), style(false, false));
+    test_started e;
+    e.name = "moved";
+    e.at = at(0);
+    console.on(e);
+    e.at = at(5);
+    console.on(e);
+    console.on_tick(at(15));
+    CHECK(joined(writes) == "moved: waiting for 10.0 s, 10.0 s in all\n");
+    console.on(finished("moved", verdict::pass, reason::none, ""));
+    writes.clear();
+    console.on_tick(at(60));
+    CHECK(joined(writes).empty());
 }
 
 TEST_CASE("a failure fits on a screen and ends with the way back to it", "[report][console]") {

@@ -66,6 +66,11 @@ TEST_CASE("shell words survive a shell", "[report][text]") {
     CHECK(shell_word("") == "''");
 }
 
+TEST_CASE("quoted words are what a shell would take apart again", "[report][text]") {
+    CHECK(shell_quoted({"qemu", "-append", "a b", "it's", ""}) ==
+          "qemu -append 'a b' 'it'\\''s' ''");
+}
+
 TEST_CASE("a line tail keeps the last lines", "[report][text]") {
     line_tail tail(3, 8);
     CHECK(tail.lines().empty());

@@ -101,11 +101,6 @@ TEST_CASE("memory follows the rule", "[vm]") {
     STATIC_REQUIRE(memory_rule(2, std::nullopt, 100U << 20) == 410);
 }
 
-TEST_CASE("quoted words are what a shell would take apart again", "[vm]") {
-    CHECK(shell_quoted({"qemu", "-append", "a b", "it's", ""}) ==
-          "qemu -append 'a b' 'it'\\''s' ''");
-}
-
 TEST_CASE("performance mode: bound memory, huge pages, no exits when idle", "[vm]") {
     auto m = small();
     m.memory_mib = 1024;

@@ -318,6 +318,12 @@ private:
             if (!accel)
                 return std::move(accel).error();
             result_.accel = *accel;
+            if (*accel == accel_wish::nested && (result_.shell || result_.dry_run))
+                return plain_error(
+                    "use", std::string(result_.shell ? "--shell" : "--dry-run") + " with nested",
+                    "it is for a machine of this host, and those of a nested run are in another "
+                    "one",
+                    "add --accel tcg");
         }
         if (const auto g = value("--kernel", "KTSTR_KERNEL"))
             result_.kernel = g->value;

@@ -66,12 +66,14 @@ public:
     }
 
     void on(const test_started& e) override {
-        running r;
+        // A machine that had to be replaced starts its attempt a second time.
+        running* again = find(e.name);
+        running& r = again != nullptr ? *again : running_.emplace_back();
+        r = running{};
         r.name = e.name;
         r.topology = e.topology;
         r.attempt = e.attempt;
         r.started = r.stage_since = r.last_shown = e.at;
-        running_.push_back(std::move(r));
         if (style_.verbose)
             line("start " + e.name + "  " + e.topology + attempt_text(e.attempt));
         flush_unless_live();

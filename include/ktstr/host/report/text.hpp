@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ktstr::host {
 
@@ -221,6 +222,17 @@ inline void append_json_string(std::string& out, std::string_view text,
             out += c;
     }
     return out += '\'';
+}
+
+/// The words as one line that a POSIX shell reads back as exactly them.
+[[nodiscard]] inline std::string shell_quoted(const std::vector<std::string>& words) {
+    std::string line;
+    for (const auto& word : words) {
+        if (!line.empty())
+            line += ' ';
+        line += shell_word(word);
+    }
+    return line;
 }
 
 }  // namespace ktstr::host

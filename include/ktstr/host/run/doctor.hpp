@@ -12,6 +12,7 @@
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/reserve/host_memory.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/vm/accelerator.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
@@ -24,8 +25,6 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
-
-#include <unistd.h>
 
 namespace ktstr::host {
 
@@ -101,10 +100,10 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
         setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
     seen.good("CPUs", std::to_string(setup.cpus.size()) + " for this run");
-    const auto memory = static_cast<std::uint64_t>(::sysconf(_SC_AVPHYS_PAGES)) *
-                            static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) >>
-                        20;
-    seen.good("memory", std::to_string(memory) + " MiB free");
+    if (const auto memory = available_memory_mib())
+        seen.good("memory", std::to_string(*memory) + " MiB available");
+    else
+        seen.limited("memory", "/proc/meminfo does not say how much is available", {});
 
     const auto root = cache_root();
     if (!root) {
@@ -145,7 +144,7 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
         seen.limited("KVM", setup.kvm.why_not, "PROGRAM --accel nested has real KVM on any host");
     if (auto accel =
             choose_accelerator(wanted.accel == accel_wish::nested ? accel_wish::tcg : wanted.accel,
-                               setup.kvm, *root, setup.accel_note)) {
+                               setup.kvm, *root, setup.notes)) {
         setup.accel = *accel;
         seen.good("accelerator", wanted.accel == accel_wish::nested
                                      ? "nested: kvm inside one emulated machine"

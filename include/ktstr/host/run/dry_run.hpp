@@ -7,6 +7,7 @@
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>

@@ -40,8 +40,7 @@ struct host_setup {
     host::qemu qemu;
     kvm_facts kvm;
     accelerator accel = accelerator::tcg;
-    std::string accel_note;          ///< said aloud when auto could not take KVM
-    std::vector<std::string> notes;  ///< what else a person should know of this host
+    std::vector<std::string> notes;  ///< what a person should know of this host, said aloud
     host::kernel kernel;
     std::optional<kernel_config> config;
     link_facts links;
@@ -57,10 +56,10 @@ struct host_setup {
     double slowdown = 1;               ///< of this "host" against the real one, when nested
 };
 
-/// The accelerator for a wish. Under auto, KVM only where it is known to work; the note says why not.
+/// The accelerator for a wish. Under auto, KVM only where it is known to work; a note says why not.
 [[nodiscard]] inline result<accelerator> choose_accelerator(accel_wish wish, const kvm_facts& kvm,
                                                             const std::filesystem::path& cache_root,
-                                                            std::string& note) {
+                                                            std::vector<std::string>& notes) {
     if (wish == accel_wish::tcg)
         return accelerator::tcg;
     if (wish == accel_wish::kvm) {
@@ -69,12 +68,12 @@ struct host_setup {
         return accelerator::kvm;
     }
     if (!kvm.usable) {
-        note = "running under emulation (tcg): " + kvm.why_not;
+        notes.push_back("running under emulation (tcg): " + kvm.why_not);
         return accelerator::tcg;
     }
     if (const auto failed = remembered_kvm_failure(cache_root)) {
-        note = "running under emulation (tcg): KVM failed here before (" + *failed +
-               "); --accel kvm tries again";
+        notes.push_back("running under emulation (tcg): KVM failed here before (" + *failed +
+                        "); --accel kvm tries again");
         return accelerator::tcg;
     }
     return accelerator::kvm;
@@ -160,7 +159,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
     for (const auto& fault : wanted.internal.faults)
         if (fault == "trust-kvm")
             setup.kvm.usable = true;
-    auto accel = choose_accelerator(wanted.accel, setup.kvm, setup.cache_root, setup.accel_note);
+    auto accel = choose_accelerator(wanted.accel, setup.kvm, setup.cache_root, setup.notes);
     if (!accel)
         return std::move(accel).error();
     setup.accel = *accel;

@@ -4,6 +4,8 @@
 // Host side.
 #pragma once
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -25,6 +27,26 @@ namespace detail {
 }
 
 }  // namespace detail
+
+/// QEMU's own words in the error of a machine that did not start, if it is KVM that they blame: where
+/// hardware virtualization is only pretended, QEMU ends before a guest runs ("kvm_buf_set_msrs:
+/// Assertion ... failed").
+[[nodiscard]] inline std::optional<std::string> words_that_blame_kvm(std::string_view message) {
+    const auto at = message.find("qemu-system");
+    if (at == std::string_view::npos)
+        return std::nullopt;
+    // The words only: a test may have kvm in its name.
+    auto words = message.substr(at, message.find('\n', at) - at);
+    if (words.ends_with('.'))
+        words.remove_suffix(1);
+    constexpr std::string_view name = "kvm";
+    const auto found = std::search(
+        words.begin(), words.end(), name.begin(), name.end(),
+        [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; });
+    if (found == words.end())
+        return std::nullopt;
+    return std::string(words);
+}
 
 /// What QEMU said when KVM died here since the last boot; nothing if it did not.
 [[nodiscard]] inline std::optional<std::string> remembered_kvm_failure(

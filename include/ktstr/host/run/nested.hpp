@@ -18,8 +18,8 @@
 #include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/machine_command.hpp>
 #include <ktstr/host/run/private_directory.hpp>
+#include <ktstr/host/run/run_start.hpp>
 #include <ktstr/host/run/stop_signal.hpp>
-#include <ktstr/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -261,21 +261,10 @@ namespace detail {
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return fail(opened.error());
     const auto begun = std::chrono::steady_clock::now();
-    run_started started;
-    started.version = ktstr::version;
-    started.program = wanted.program;
-    started.selected = tests.size();
-    started.seed = wanted.seed;
-    started.accel = to_text(wanted.accel);
-    started.kernel = setup->kernel.release;
-    started.jobs = wanted.jobs;
-    started.notes.push_back("nested: one emulated machine with " +
-                            std::to_string(m->topology.total_cpus()) +
-                            " CPUs, the tests under real KVM in it");
-    for (const auto& note : setup->notes)
-        started.notes.push_back(note);
-    started.wall_time = std::chrono::system_clock::now();
-    started.at = begun;
+    auto started = start_of_run(wanted, *setup, tests.size(), begun);
+    started.notes.insert(started.notes.begin(), "nested: one emulated machine with " +
+                                                    std::to_string(m->topology.total_cpus()) +
+                                                    " CPUs, the tests under real KVM in it");
     events(started);
     events.start_ticking(tick_period(wanted));
 

@@ -10,6 +10,7 @@
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/report/open_reports.hpp>
+#include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/run/doctor.hpp>
 #include <ktstr/host/run/dry_run.hpp>
@@ -17,11 +18,11 @@
 #include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/nested.hpp>
 #include <ktstr/host/run/private_directory.hpp>
+#include <ktstr/host/run/run_start.hpp>
 #include <ktstr/host/run/runner.hpp>
 #include <ktstr/host/run/shell.hpp>
 #include <ktstr/host/run/stop_signal.hpp>
 #include <ktstr/test/registry.hpp>
-#include <ktstr/version.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -43,27 +44,14 @@ struct guest_roles {
 
 namespace detail {
 
-/// All of `text` on a descriptor; false when nobody takes it.
-inline bool write_out(int fd, std::string_view text) {
-    while (!text.empty()) {
-        const auto n = ::write(fd, text.data(), text.size());
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        text.remove_prefix(static_cast<std::size_t>(n));
-    }
-    return true;
-}
-
 inline int say_error(int code, const error& e) {
-    write_out(STDERR_FILENO, "ktstr: " + e.message() + '\n');
+    (void)write_all(STDERR_FILENO, "ktstr: " + e.message() + '\n', "standard error");
     return code;
 }
 
 /// One line about something that takes long, on standard error.
 inline void say_progress(std::string_view line) {
-    write_out(STDERR_FILENO, "ktstr: " + std::string(line) + '\n');
+    (void)write_all(STDERR_FILENO, "ktstr: " + std::string(line) + '\n', "standard error");
 }
 
 /// Boots a machine for each selected test and reports.
@@ -87,25 +75,7 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return say_error(exit_run_impossible, opened.error());
     const auto begun = std::chrono::steady_clock::now();
-    run_started started;
-    started.version = ktstr::version;
-    started.program = wanted.program;
-    started.selected = tests.size();
-    started.seed = wanted.seed;
-    started.accel = to_text(wanted.accel);
-    if (machines)
-        started.kernel = setup->kernel.release;
-    started.jobs = wanted.jobs;
-    if (wanted.part) {
-        started.shard_index = wanted.part->index;
-        started.shard_total = wanted.part->total;
-    }
-    if (!setup->accel_note.empty())
-        started.notes.push_back(setup->accel_note);
-    for (const auto& note : setup->notes)
-        started.notes.push_back(note);
-    started.wall_time = std::chrono::system_clock::now();
-    started.at = begun;
+    const auto started = start_of_run(wanted, *setup, tests.size(), begun);
     events(started);
     events.start_ticking(tick_period(wanted));
 
@@ -133,8 +103,9 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     const auto variables = environment::of_process();
     auto parsed = parse_options(argc, argv, variables);
     if (const auto* leave = std::get_if<cli_exit>(&parsed)) {
-        detail::write_out(STDERR_FILENO, leave->err);
-        return detail::write_out(STDOUT_FILENO, leave->out) ? leave->code : exit_run_impossible;
+        (void)write_all(STDERR_FILENO, leave->err, "standard error");
+        return write_all(STDOUT_FILENO, leave->out, "standard output") ? leave->code
+                                                                       : exit_run_impossible;
     }
     const auto& wanted = std::get<options>(parsed);
     if (wanted.internal.body_fd)
@@ -147,9 +118,12 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     auto selected = select_tests(all, wanted);
     if (!selected)
         return detail::say_error(exit_bad_usage, selected.error());
-    auto tests = wanted.part ? shard_tests(*selected, *wanted.part) : *selected;
+    // A shell is for the one test that was asked for, whichever shard it is in.
+    auto tests = wanted.part && !wanted.shell ? shard_tests(*selected, *wanted.part) : *selected;
     if (wanted.list)
-        return detail::write_out(STDOUT_FILENO, list_text(tests, wanted)) ? 0 : exit_run_impossible;
+        return write_all(STDOUT_FILENO, list_text(tests, wanted), "standard output")
+                   ? 0
+                   : exit_run_impossible;
     if (wanted.doctor)
         return run_doctor(wanted, tests);
     if (all.empty())

@@ -14,6 +14,7 @@
 #include <ktstr/host/reserve/reservations.hpp>
 #include <ktstr/host/run/artifacts.hpp>
 #include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/kvm_memory.hpp>
 #include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/run/session.hpp>
 #include <ktstr/host/run/stop_signal.hpp>
@@ -164,6 +165,13 @@ private:
                 done.event.notes.push_back("booted cold: " + why);
         if (done.remains.interrupted)
             return {std::move(done.event), true};
+        if (request.machine && request.machine->accel == accelerator::kvm &&
+            done.event.why == reason::infrastructure && !done.remains.kvm_died)
+            if (const auto words = words_that_blame_kvm(done.event.message)) {
+                done.remains.kvm_died = true;
+                done.event.message = "QEMU does not run under this host's KVM: " + *words +
+                                     "; use --accel tcg or --accel nested";
+            }
         if (done.remains.kvm_died) {
             remember_kvm_failure(setup_.cache_root, done.event.message);
             if (wanted_.accel == accel_wish::automatic)

@@ -4,6 +4,7 @@
 // Host side.
 #pragma once
 
+#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/wire/protocol.hpp>
 
@@ -170,26 +171,6 @@ struct machine_wires {
     add("-kernel", m.kernel.string(), "-initrd", m.initrd.string());
     add("-append", kernel_command_line(m, w));
     return a;
-}
-
-/// One line a shell would take, for --dry-run and for reports.
-[[nodiscard]] inline std::string shell_quoted(const std::vector<std::string>& words) {
-    constexpr std::string_view plain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
-    std::string line;
-    for (const auto& word : words) {
-        if (!line.empty())
-            line += ' ';
-        if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) {
-            line += word;
-            continue;
-        }
-        line += '\'';
-        for (const char c : word)
-            c == '\'' ? line.append("'\\''") : line.append(1, c);
-        line += '\'';
-    }
-    return line;
 }
 
 }  // namespace ktstr::host

@@ -7,6 +7,7 @@
 #include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 
+#include <chrono>
 #include <compare>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <sys/stat.h>
 
@@ -68,6 +70,19 @@ inline constexpr qemu_version qemu_sound_emulation{8, 1};
 
 namespace detail {
 
+/// Each QEMU that is installed or built leaves a note; those nobody has written for a month go.
+/// One that is still right is written again, at the price of asking once.
+inline void drop_old_notes(const std::filesystem::path& notes) {
+    std::error_code failed;
+    const auto oldest = std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 30);
+    for (std::filesystem::directory_iterator at(notes, failed), end; !failed && at != end;
+         at.increment(failed)) {
+        std::error_code ignored;
+        if (const auto written = at->last_write_time(ignored); !ignored && written < oldest)
+            std::filesystem::remove(at->path(), ignored);
+    }
+}
+
 /// The version of one QEMU, from the cache if its file is the one that was asked before.
 [[nodiscard]] inline result<qemu> ask_qemu(const std::filesystem::path& program,
                                            const std::filesystem::path& cache_root) {
@@ -77,8 +92,8 @@ namespace detail {
     ::stat(program.c_str(), &st);
     const auto key = program.string() + ' ' + std::to_string(st.st_size) + ' ' +
                      std::to_string(st.st_ctim.tv_sec) + '.' + std::to_string(st.st_ctim.tv_nsec);
-    const auto note =
-        cache_root / ("qemu-version-" + content_hash().add(std::string_view(key)).hex());
+    const auto notes = cache_root / "qemu";
+    const auto note = notes / content_hash().add(std::string_view(key)).hex();
     {
         std::ifstream in(note);
         std::getline(in, found.version_text);
@@ -93,7 +108,8 @@ namespace detail {
         found.version_text = ran->out.substr(0, ran->out.find('\n'));
         // Only a saving: a cache that can't be written costs the 20 ms again, nothing else.
         std::error_code ignored;
-        std::filesystem::create_directories(cache_root, ignored);
+        std::filesystem::create_directories(notes, ignored);
+        drop_old_notes(notes);
         const auto fresh = note.string() + '.' + std::to_string(::getpid());
         if (std::ofstream out(fresh); out << found.version_text << '\n')
             std::filesystem::rename(fresh, note, ignored);
