@@ -56,9 +56,31 @@ class agent {
 public:
     agent(link to_host, agent_options options) : link_(std::move(to_host)), options_(options) {}
 
+    /// Does before a template is saved what every clone would have to do: takes its scheduling class,
+    /// makes its descriptors, and forks the process that a body will run in.
+    void make_ready() {
+        harden();
+        if (auto made = body_process::prepare())
+            waiting_.emplace(std::move(*made));
+        if (options_.is_init)
+            seen_.emplace(read_machine("/sys"));
+    }
+    [[nodiscard]] const observed_machine& machine() {
+        if (!seen_)
+            seen_.emplace(read_machine("/sys"));
+        return *seen_;
+    }
+
+    /// Serves the host over another link, which a clone's first word came over.
+    void serve(link to_host) {
+        link_ = std::move(to_host);
+        serve();
+    }
+
     /// Serves the host until it says power_off or is gone.
     void serve() {
-        harden();
+        if (!signals_)
+            harden();
         utsname names{};
         ::uname(&names);
         link_.send(wire::hello{.ktstr_version = std::string(version),
@@ -178,6 +200,11 @@ private:
         ::clock_settime(CLOCK_REALTIME, &host_time);
     }
 
+    [[nodiscard]] static int online_cpus() {
+        cpu_set_t set;
+        return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    }
+
     void enter(wire::guest_stage at) { link_.send(wire::stage{at, now_ns(CLOCK_BOOTTIME)}); }
 
     void finish(wire::outcome end) {
@@ -208,7 +235,7 @@ private:
         }
         if (order_->prove_topology) {
             enter(wire::guest_stage::proving_topology);
-            const auto proof = prove(*wanted, order_->distances, read_machine("/sys"));
+            const auto proof = prove(*wanted, order_->distances, machine());
             link_.send(proof);
             if (!proof.matches) {
                 finish({.verdict = verdict::inconclusive,
@@ -216,6 +243,15 @@ private:
                         .message = proof.difference});
                 return;
             }
+        }
+        // A clone's template was proved, and its machine is the same but for a host that gave it
+        // another number of CPUs, which it would not have survived.
+        if (const int cpus = online_cpus(); options_.is_init && cpus != wanted->total_cpus()) {
+            finish({.verdict = verdict::inconclusive,
+                    .reason = reason::topology_mismatch,
+                    .message = "the guest has " + std::to_string(cpus) + " CPUs and not " +
+                               std::to_string(wanted->total_cpus())});
+            return;
         }
         if (order_->scheduler.empty()) {
             start_body();
@@ -237,21 +273,22 @@ private:
     }
 
     void start_body() {
-        context_data data;
-        data.topology = *parse_topology(order_->topology);
-        data.duration = std::chrono::milliseconds(order_->duration_ms);
-        data.seed = order_->seed;
-        data.test_name = test_->name;
-        data.dilation = order_->dilation;
         enter(wire::guest_stage::body);
-        auto started = body_process::start(*test_, data);
-        if (!started) {
+        const auto failed = [this](const error& e) {
             finish({.verdict = verdict::inconclusive,
                     .reason = reason::infrastructure,
-                    .message = started.error().message()});
-            return;
+                    .message = e.message()});
+        };
+        if (!waiting_) {
+            auto made = body_process::prepare();
+            if (!made)
+                return failed(made.error());
+            waiting_.emplace(std::move(*made));
         }
-        body_.emplace(std::move(*started));
+        if (auto begun = waiting_->begin(*order_); !begun)
+            return failed(begun.error());
+        body_.emplace(*std::move(waiting_));
+        waiting_.reset();
         arm_timer(order_->timeout_ms * 1'000'000U, 0);
     }
 
@@ -375,6 +412,7 @@ private:
 
     void end_everything() {
         kill_children();
+        waiting_.reset();
         body_.reset();
         command_.reset();
         scheduler_.reset();
@@ -388,6 +426,8 @@ private:
     unique_fd timer_;
     std::optional<wire::run_test> order_;
     const test_case* test_ = nullptr;
+    std::optional<body_process> waiting_;  ///< forked, and not yet told which body it is
+    std::optional<observed_machine> seen_;
     std::optional<body_process> body_;
     std::optional<command_process> command_;
     std::optional<scheduler_process> scheduler_;

@@ -149,9 +149,9 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
 /// The parent's hold on a running body.
 class body_process {
 public:
-    /// Forks the body. `is_init`: the parent is PID 1 of a guest.
-    [[nodiscard]] static result<body_process> start(const test_case& test,
-                                                    const context_data& data) {
+    /// Forks the process of a body that is not known yet. It waits for begin(), so that a template can
+    /// hold it ready; without one it ends with its parent.
+    [[nodiscard]] static result<body_process> prepare() {
         body_process body;
         void* page = ::mmap(nullptr, sizeof(body_counters), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -166,10 +166,7 @@ public:
         body.err_ = unique_fd(err[0]);
         body.report_ = unique_fd(report[0]);
         unique_fd out_write(out[1]), err_write(err[1]), report_write(report[1]);
-        body.steal_before_ = read_steal_ticks();
-        body.oom_kills_before_ = read_oom_kills();
         const pid_t parent = ::getpid();
-        body.started_ns_ = now_ns(CLOCK_MONOTONIC);
         body.pid_ = ::fork();
         if (body.pid_ < 0)
             return system_error("fork", "the body");
@@ -185,11 +182,26 @@ public:
             ::dup2(null_fd.get(), 0);
             ::dup2(out_write.get(), 1);
             ::dup2(err_write.get(), 2);
-            run_body_child(test, data, report_write.get(), *body.counters_);
+            // Held open here, the parent's end would hide the parent's end.
+            for (unique_fd* theirs : {&body.out_, &body.err_, &body.report_})
+                theirs->reset();
+            wait_in_child(report_write.get(), *body.counters_);
         }
         for (int fd : {body.out_.get(), body.err_.get(), body.report_.get()})
             ::fcntl(fd, F_SETFL, O_NONBLOCK);
         return body;
+    }
+
+    /// Lets the body begin.
+    [[nodiscard]] result<void> begin(const wire::run_test& order) {
+        steal_before_ = read_steal_ticks();
+        oom_kills_before_ = read_oom_kills();
+        started_ns_ = now_ns(CLOCK_MONOTONIC);
+        const auto bytes = wire::encode(order);
+        if (::send(report_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) !=
+            static_cast<ssize_t>(bytes.size()))
+            return system_error("start", "the body's process");
+        return {};
     }
 
     body_process(body_process&& other) noexcept
@@ -318,6 +330,29 @@ public:
 
 private:
     body_process() = default;
+
+    [[noreturn]] static void wait_in_child(int report_fd, body_counters& counters) {
+        std::string bytes(wire::max_payload, '\0');
+        ssize_t n = 0;
+        do {
+            n = ::recv(report_fd, bytes.data(), bytes.size(), 0);
+        } while (n < 0 && errno == EINTR);
+        const auto order = wire::decode<wire::run_test>(
+            std::string_view(bytes.data(), n > 0 ? static_cast<std::size_t>(n) : 0));
+        const auto shape = order ? parse_topology(order->topology) : std::nullopt;
+        if (!shape)
+            ::_exit(0);  // nobody needs this body
+        context_data data;
+        data.topology = *shape;
+        data.duration = std::chrono::milliseconds(order->duration_ms);
+        data.seed = order->seed;
+        data.test_name = order->name;
+        data.dilation = order->dilation;
+        for (const test_case* t : registered_tests())
+            if (t->name == order->name)
+                run_body_child(*t, data, report_fd, counters);
+        ::_exit(127);
+    }
 
     pid_t pid_ = -1;
     unique_fd out_, err_, report_;

@@ -10,12 +10,14 @@
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/modules.hpp>
 #include <ktstr/guest/mounts.hpp>
+#include <ktstr/guest/probe/topology.hpp>
 #include <ktstr/guest/stand_by.hpp>
 
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/reboot.h>
@@ -40,6 +42,25 @@ inline void say(const std::string& text) {
 /// True when this process is the first of a machine that ktstr built.
 [[nodiscard]] inline bool is_guest_init() {
     return ::getpid() == 1 && ::access(module_list_path, F_OK) == 0;
+}
+
+/// Whether a template is the machine its command line says. Its clones are not asked again.
+[[nodiscard]] inline wire::topology_proof prove_template(const std::string& command_line,
+                                                         const observed_machine& machine) {
+    const auto text = command_line_value(command_line, "ktstr.template");
+    const auto wanted = text ? parse_topology(*text) : std::nullopt;
+    if (!wanted)
+        return {.difference = "ktstr.template= names no topology"};
+    std::vector<std::uint32_t> distances;
+    const auto list = command_line_value(command_line, "ktstr.distances").value_or("");
+    for (const char* at = list.c_str(); *at != '\0';) {
+        char* end = nullptr;
+        distances.push_back(static_cast<std::uint32_t>(std::strtoul(at, &end, 10)));
+        at = *end == ',' ? end + 1 : end;
+        if (end == at && *end != '\0')
+            break;
+    }
+    return prove(*wanted, distances, machine);
 }
 
 /// PID 1's whole life.
@@ -71,9 +92,12 @@ inline void say(const std::string& text) {
         auto opened =
             command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
         if (opened && command_line_value(*command_line, "ktstr.template")) {
+            agent ready(link(), {.is_init = true});
+            ready.make_ready();
             const bool vsock = command_line->find("ktstr.link=vsock") != std::string::npos;
-            if (auto woken = stand_by(std::move(*opened), vsock))
-                agent(std::move(*woken), {.is_init = true}).serve();
+            if (auto woken = stand_by(std::move(*opened), vsock,
+                                      prove_template(*command_line, ready.machine())))
+                ready.serve(std::move(*woken));
             else
                 say(woken.error().message());
         } else if (opened) {

@@ -154,7 +154,8 @@ inline void wait_for_rest(bool& idle) {
 
 /// The template's side of the link: hello, rest, wait. Returns in a clone: with its link when the
 /// program that booted the template is the current one, else only on failure, in one sentence.
-[[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock) {
+[[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock,
+                                           const wire::topology_proof& proof) {
     link builder(std::move(connected));
     utsname names{};
     ::uname(&names);
@@ -162,6 +163,7 @@ inline void wait_for_rest(bool& idle) {
                              .kernel_release = names.release,
                              .boot_ns = 0,
                              .calibration_ns = 1});
+    builder.send(proof);
     unique_fd listener;
     if (vsock) {
         auto opened = detail::listen_for_host();

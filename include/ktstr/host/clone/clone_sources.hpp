@@ -34,12 +34,13 @@ public:
     };
 
     clone_sources(const host_setup& setup, std::filesystem::path private_dir, int stop_fd,
-                  progress_callback say)
+                  progress_callback say, bool wrong_topology = false)
         : setup_(setup),
           cache_(setup.cache_root),
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
-          say_(std::move(say)) {}
+          say_(std::move(say)),
+          wrong_topology_(wrong_topology) {}
 
     /// The machine of a test as a clone, or why it can't be one. It has no template yet, see attach().
     [[nodiscard]] clone plan_for(const test_case& test, const topology& shape) {
@@ -47,6 +48,8 @@ public:
             return cold(setup_.why_cold == "--no-clone" ? std::string{} : setup_.why_cold);
         if (test.spec.no_clone)
             return cold("the test asks for it (no_clone)");
+        if (wrong_topology_)
+            return cold("a wrong topology is to be seen");
         if (test.spec.performance_mode)
             return cold("performance_mode has memory of its own");
         auto files = payload_for(test);
@@ -175,6 +178,7 @@ private:
     std::filesystem::path private_dir_;
     int stop_fd_;
     progress_callback say_;
+    bool wrong_topology_;  ///< test-only: the order will be a false one
     std::mutex mutex_;
     std::map<std::string, payload> payloads_;
     std::map<std::string, std::shared_ptr<slot>> slots_;

@@ -154,6 +154,7 @@ private:
         const auto limit =
             boot_limit(machine_.accel, machine_.topology.total_cpus(), request_.slowdown);
         const auto end = clock::now() + limit;
+        bool proved = false;
         for (;;) {
             std::array<pollfd, 5> fds{{{vm_->link().fd(), POLLIN, 0},
                                        {vm_->console_fd(), POLLIN, 0},
@@ -176,7 +177,15 @@ private:
                     return failed("it closed its link");
                 while (auto f = vm_->link().next()) {
                     if (f->type == wire::message_type::settled)
-                        return {};
+                        return proved ? result<void>() : failed("it did not prove its topology");
+                    if (f->type == wire::message_type::topology_proof) {
+                        const auto proof = wire::decode<wire::topology_proof>(f->payload);
+                        if (!proof || !proof->matches)
+                            return failed("it is another machine: " +
+                                          (proof ? proof->difference : std::string("?")));
+                        proved = true;
+                        continue;
+                    }
                     if (f->type != wire::message_type::hello)
                         return failed("it sent a message that no template may send");
                 }

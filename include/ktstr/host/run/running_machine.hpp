@@ -145,10 +145,11 @@ public:
     }
 
     /// Ends the machine: asked to quit when `orderly`, killed otherwise or if it takes too long.
-    /// Nothing in a guest is worth waiting for once its verdict is known.
+    /// Nothing in a guest is worth waiting for once its verdict is known, and a clone leaves nothing
+    /// that QEMU would have to put away.
     void end(bool orderly) {
         if (process_.running()) {
-            if (orderly)
+            if (orderly && !clone_)
                 (void)qmp_.ask("quit");
             else
                 process_.kill_and_reap();
@@ -205,6 +206,7 @@ private:
             state_ = unique_fd(::open(request.state.c_str(), O_RDONLY | O_CLOEXEC));
             if (!state_)
                 return system_error("open a template's state", request.state.string());
+            clone_ = true;
             program_ = request.program;
             mount_disk_ = request.mount_disk || !program_.empty();
         }
@@ -253,7 +255,8 @@ private:
         if (!placed)
             return std::move(placed).error();
         placed_ = std::move(*placed);
-        has_steal_ = !vcpus_.empty() && qmp_.has_steal_clock(vcpus_.front());
+        has_steal_ = request.machine.accel == accelerator::kvm && !vcpus_.empty() &&
+                     qmp_.has_steal_clock(vcpus_.front());
         return {};
     }
 
@@ -276,6 +279,7 @@ private:
     unique_fd state_;
     std::string program_;
     bool mount_disk_ = false;
+    bool clone_ = false;
     std::chrono::milliseconds patience_{};
     int calls_ = 0;
     bool has_steal_ = false;

@@ -349,7 +349,8 @@ private:
             .duration_ms = static_cast<std::uint64_t>(spec.duration.count()),
             .timeout_ms = static_cast<std::uint64_t>(limit_.count()),
             .dilation = dilation_,
-            .prove_topology = request_.machine.has_value(),
+            // A clone's template has proved it.
+            .prove_topology = request_.machine.has_value() && request_.clone_state.empty(),
         };
         const int nodes = request_.topology.num_numa_nodes();
         if (nodes > 1)

@@ -70,7 +70,14 @@ struct machine_wires {
     else
         line += " ktstr.link=vsock:" + std::to_string(w.port);
     if (m.boot != machine::boot_kind::cold)
-        line += " ktstr.template=1";
+        line += " ktstr.template=" + std::string(to_text(m.topology));
+    if (const int nodes = m.topology.numa_nodes; m.boot != machine::boot_kind::cold && nodes > 1) {
+        line += " ktstr.distances=";
+        for (int from = 0; from < nodes; ++from)
+            for (int to = 0; to < nodes; ++to)
+                line += std::to_string(m.topology.distance(from, to)) + ',';
+        line.pop_back();
+    }
     for (const auto& a : m.kernel_args)
         line += ' ' + a;
     return line;
