@@ -3,6 +3,7 @@
 // that the harness judged otherwise is a defect of the harness.
 #include <ktstr/ktstr.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -215,20 +216,42 @@ KTSTR_TEST(stalls_rcu, cores = 2, duration = 1s, timeout = 60s,
         for (;;)
             ::syscall(SYS_membarrier, 1 /* MEMBARRIER_CMD_GLOBAL */, 0, 0);
     }).detach();
-    const auto hog = [](int cpu) {
+    std::atomic<int> ready{0};
+    const auto hog = [&ready](int cpu) {
         cpu_set_t only;
         CPU_ZERO(&only);
         CPU_SET(static_cast<std::size_t>(cpu), &only);
         ::sched_setaffinity(0, sizeof only, &only);
         const sched_param priority{.sched_priority = 80};
         ::sched_setscheduler(0, SCHED_FIFO, &priority);
-        const auto end = std::chrono::steady_clock::now() + 12s;
+        // Together: a hog alone would keep the other from its start.
+        for (++ready; ready < 2;)
+            ::usleep(1000);
+        const auto end = std::chrono::steady_clock::now() + 5s;
         while (std::chrono::steady_clock::now() < end) {
         }
     };
-    std::thread other(hog, 1);
-    hog(0);
-    other.join();
+    // Whether a grace period is under way at the moment the hogs begin is chance. Between two of them
+    // there is nothing to stall, so they let go and begin again until the kernel has spoken.
+    const int messages = ::open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+    KTSTR_REQUIRE(messages >= 0);
+    for (bool reported = false; !reported;) {
+        ready = 0;
+        std::thread one(hog, 0), other(hog, 1);
+        one.join();
+        other.join();
+        char record[8192];
+        for (ssize_t n = 0; (n = ::read(messages, record, sizeof record)) != 0;) {
+            if (n < 0 && errno != EPIPE)
+                break;
+            reported =
+                reported ||
+                (n > 0 &&
+                 std::string_view(record, static_cast<std::size_t>(n)).find("rcu: INFO: rcu_") !=
+                     std::string_view::npos);
+        }
+        ::usleep(100'000);
+    }
 }
 
 KTSTR_TEST(writes_100_mb, duration = 1s, timeout = 60s) {

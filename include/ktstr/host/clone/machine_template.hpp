@@ -58,7 +58,7 @@ namespace detail {
 
 /// What a saved machine depends on in this host's CPU: under KVM its features are the guest's, and
 /// under emulation its clock is.
-inline std::string host_cpu() {
+inline std::string cpu_of_host() {
     std::ifstream in("/proc/cpuinfo");
     std::string text;
     for (std::string line; std::getline(in, line) && !line.empty();)
@@ -99,7 +99,7 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     for (const auto& word : qemu_arguments(plain, {}, "template"))
         hash.add(std::string_view(word));
     hash.add(std::string_view(request.base_id)).add(request.disk_size);
-    hash.add(std::string_view(detail::host_cpu()));
+    hash.add(std::string_view(detail::cpu_of_host()));
     return hash.hex();
 }
 

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""clones.py PROGRAM: clones are machines of their own, and run the program of now; templates are booted once, shared,
+rebuilt when damaged, and never believed when they do not wake. PROGRAM is that of clones.cpp."""
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import expect
+
+program = os.path.abspath(sys.argv[1])
+wrong = []
+place = tempfile.mkdtemp(prefix="ktstr-clones-")
+runtime = os.path.join(place, "runtime")
+os.mkdir(runtime)
+cache = expect.private_cache(os.path.join(place, "cache"), hidden=("templates", "payload", "initramfs", "locks", "tmp"))
+base = {"TMPDIR": runtime, "XDG_RUNTIME_DIR": runtime, "KTSTR_CACHE_DIR": cache}
+
+
+def require(condition, sentence):
+    if not condition:
+        wrong.append(sentence)
+
+
+def run(case, *arguments, which=None, environment=None):
+    """(exit code, the "test" events in order, standard output and error)"""
+    report = os.path.join(place, "report.json")
+    done = subprocess.run([which or program, "--accel", "tcg", "--json", report, "--artifacts",
+                           os.path.join(place, "artifacts"), *arguments],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", timeout=600, env={**os.environ, **base, **(environment or {})})
+    events = [json.loads(line) for line in open(report)]
+    print("tried:", case, flush=True)
+    if wrong:
+        print(done.stdout)
+    require(not os.listdir(runtime), f"{case}: files left behind: {os.listdir(runtime)}")
+    return done.returncode, [e for e in events if e["event"] == "test"], done.stdout
+
+
+def words(kept):
+    """What the body printed: `name value` lines of its kept output."""
+    return dict(line.split(" ", 1) for line in open(os.path.join(kept, "output.txt")).read().splitlines())
+
+
+def templates():
+    return sorted(glob.glob(os.path.join(cache, "templates", "*")))
+
+
+# ---- each is a machine of its own -----------------------------------------------------------------
+before = time.time()
+code, events, said = run("identity", "--filter", "identity", "--repeat", "3", "--keep")
+require(code == 0 and len(events) == 3, f"identity: exit code {code}, {len(events)} events\n{said}")
+require(all(e["boot"] == "clone" for e in events), f"identity: booted {[e['boot'] for e in events]}")
+require(said.count("booting a template") == 1, f"identity: a template was booted {said.count('booting a template')} times")
+seen = [words(e["artifacts"]) for e in events]
+for name in ("random", "boot_id", "uuid"):
+    require(len({s[name] for s in seen}) == 3, f"clones share {name}: {[s[name] for s in seen]}")
+for s in seen:
+    # Not a timing: a clock that stood still since the template was saved, or starts at the epoch, is far off.
+    require(before - 5 <= int(s["clock"]) <= time.time() + 5, f"a clone's clock says {s['clock']}")
+    require(s["program"] == "/init", f"the template's own program runs from {s['program']}")
+
+code, events, said = run("the same pages, side by side", "--filter", "same_pages", "--repeat", "2", "--jobs", "2",
+                         environment={"KTSTR_LOCK_DIR": place})
+require(code == 0, f"same_pages: exit code {code}\n{said}")
+others = [subprocess.Popen([program, "--accel", "tcg", "--filter", "same_pages", "--quiet"], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           # Locks of their own, so that they do not wait for each other.
+                           env={**os.environ, **base, "KTSTR_LOCK_DIR": tempfile.mkdtemp(dir=place)})
+          for _ in range(3)]
+codes = [p.wait() for p in others]
+require(codes == [0, 0, 0], f"three clones at once on the same pages: exit codes {codes}")
+
+# ---- the program of now ---------------------------------------------------------------------------
+rebuilt = os.path.join(place, "rebuilt")
+shutil.copy(program, rebuilt)
+with open(rebuilt, "ab") as out:
+    out.write(b"\0")  # another file, as after a build
+known = templates()
+code, events, said = run("a rebuilt program", "--filter", "identity", "--keep", which=rebuilt)
+require(code == 0 and events[0]["boot"] == "clone", f"rebuilt: exit code {code}, {events}\n{said}")
+require("booting a template" not in said and templates() == known, "a rebuilt program cost a template")
+require(words(events[0]["artifacts"])["program"] == "/ktstr/payload/init", "a rebuilt program is not what ran")
+
+# ---- the same verdicts ----------------------------------------------------------------------------
+verdicts = {}
+for how in ((), ("--no-clone",)):
+    code, events, said = run(f"verdicts {how}", "--exclude", "identity", "--exclude", "same_pages", *how)
+    require(code == 1, f"{how}: exit code {code}\n{said}")
+    verdicts[how] = [(e["name"], e["verdict"], e["reason"], e["message"]) for e in events]
+    booted = {e["name"]: e["boot"] for e in events}
+    require(booted["boots_cold"] == "cold", "no_clone was cloned")
+    require(set(booted.values()) == ({"cold"} if how else {"cold", "clone"}), f"{how}: booted {booted}")
+require(sorted(verdicts[()]) == sorted(verdicts[("--no-clone",)]), f"cold and cloned disagree: {verdicts}")
+code, events, said = run("a cold boot says why", "--filter", "boots_cold")
+require("booted cold: the test asks for it" in said, "no reason for the cold boot")
+
+# ---- what is damaged ------------------------------------------------------------------------------
+for t in templates():
+    with open(os.path.join(t, "state"), "r+b") as state:
+        state.truncate(1000)
+code, events, said = run("a half-written template", "--filter", "identity")
+require(code == 0 and events[0]["boot"] == "clone", f"half-written: exit code {code}, {events}\n{said}")
+require(re.search(r"making the template of 1n1l2c1t again: .*state has 1000 bytes", said), f"half-written: unsaid\n{said}")
+
+for t in templates():
+    path = os.path.join(t, "state")
+    stat = os.stat(path)
+    with open(path, "r+b") as state:
+        state.write(b"\0" * 64)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+code, events, said = run("a template that QEMU refuses", "--filter", "identity")
+require(code == 0 and events[0]["boot"] == "cold", f"refused: exit code {code}, {events}\n{said}")
+require("its template is thrown away" in said, f"refused: unsaid\n{said}")
+code, events, said = run("and the next one", "--filter", "identity")
+require(code == 0 and events[0]["boot"] == "clone", f"after the refused one: exit code {code}, {events}\n{said}")
+
+# ---- two runs share one ---------------------------------------------------------------------------
+shutil.rmtree(os.path.join(cache, "templates"))
+pair = [subprocess.Popen([program, "--accel", "tcg", "--filter", "same_pages"], stdin=subprocess.DEVNULL, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         env={**os.environ, **base, "KTSTR_LOCK_DIR": tempfile.mkdtemp(dir=place)}) for _ in range(2)]
+said = [p.communicate()[0] for p in pair]
+require([p.returncode for p in pair] == [0, 0], f"two runs at once: {said}")
+require(sum(s.count("booting a template") for s in said) == 1, f"two runs at once booted two templates: {said}")
+
+left = [line for line in subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        if place in line and "clones.py" not in line]
+require(not left, f"processes left behind: {left}")
+require(not os.listdir(runtime), f"files left behind: {os.listdir(runtime)}")
+shutil.rmtree(place)
+expect.conclude(wrong)
