@@ -129,3 +129,26 @@ TEST_CASE("performance mode: bound memory, huge pages, no exits when idle", "[vm
     CHECK(value_of(words, "-overcommit") == "(none)");
     CHECK(value_of(words, "-cpu").find("kvm-hint") == std::string::npos);
 }
+
+TEST_CASE("a template keeps its memory in files, and a clone begins with them", "[vm][clone]") {
+    auto m = small();
+    m.boot = machine::boot_kind::as_template;
+    m.ram = {"/c/ram0", "/c/ram1"};
+    m.payload = "/c/disk";
+    const machine_wires wires{.qmp = 5, .console = 6, .link = 7};
+    auto words = qemu_arguments(m, wires, "t");
+    CHECK(value_of(words, "-object", 1) ==
+          "memory-backend-file,id=ram1,size=513M,mem-path=/c/ram1,share=on");
+    CHECK(value_of(words, "-append").find(" ktstr.template=2n4l2c2t") != std::string::npos);
+    CHECK(value_of(words, "-append").find(" ktstr.distances=10,20,20,10") != std::string::npos);
+    CHECK(value_of(words, "-incoming") == "(none)");
+
+    m.boot = machine::boot_kind::clone;
+    words = qemu_arguments(m, wires, "t");
+    CHECK(value_of(words, "-object", 0) ==
+          "memory-backend-file,id=ram0,size=512M,mem-path=/c/ram0,share=off");
+    CHECK(value_of(words, "-incoming") == "defer");
+    CHECK(value_of(words, "-drive").find("readonly=on") != std::string::npos);
+    // Its kernel is in its memory.
+    CHECK(value_of(words, "-kernel") == "(none)");
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include <ktstr/host/clone/machine_template.hpp>
+#include <ktstr/host/clone/payload.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "scratch_directory.hpp"
+
+using namespace ktstr;
+using namespace ktstr::host;
+using unit::scratch_directory;
+
+TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
+    const scratch_directory scratch;
+    template_request request;
+    request.machine.kernel = scratch.write("vmlinux", "kernel");
+    request.machine.memory_mib = 256;
+    request.qemu = {
+        .path = scratch.write("qemu", "qemu"), .version = {10, 0}, .version_text = "10"};
+    request.base_id = "libraries";
+    request.disk_size = 64U << 20;
+    const auto key = template_key(request);
+    REQUIRE(key);
+
+    using change = std::function<void(template_request&)>;
+    const std::vector<change> other{
+        [](auto& r) { r.machine.topology = *parse_topology("1n2l4c1t"); },
+        [](auto& r) { r.machine.memory_mib = 320; },
+        [](auto& r) { r.machine.kernel_args.emplace_back("quiet"); },
+        [](auto& r) { r.machine.accel = accelerator::kvm; },
+        [](auto& r) { r.machine.one_thread = true; },
+        [](auto& r) { r.machine.link = link_kind::vhost_vsock; },
+        [&](auto& r) { r.machine.kernel = scratch.write("vmlinux2", "kernel"); },
+        [&](auto& r) { r.qemu.path = scratch.write("qemu2", "qemu"); },
+        [](auto& r) { r.qemu.version_text = "11"; },
+        [](auto& r) { r.base_id = "other libraries"; },
+        [](auto& r) { r.disk_size *= 2; },
+    };
+    for (std::size_t i = 0; i < other.size(); ++i) {
+        INFO("change " << i);
+        auto changed = request;
+        other[i](changed);
+        const auto its = template_key(changed);
+        REQUIRE(its);
+        CHECK(*its != *key);
+    }
+    // And what differs from run to run, or from build to build, does not.
+    const std::vector<change> same{
+        [](auto& r) { r.program_id = "rebuilt"; },
+        [](auto& r) { r.machine.tsc_khz = 2'000'001; },
+        [](auto& r) { r.machine.initrd = "/cache/another"; },
+        [](auto& r) { r.machine.payload = "/cache/another"; },
+        [](auto& r) { r.slowdown = 4; },
+        [](auto& r) { r.private_dir = "/tmp/another"; },
+    };
+    for (std::size_t i = 0; i < same.size(); ++i) {
+        INFO("no change " << i);
+        auto changed = request;
+        same[i](changed);
+        const auto its = template_key(changed);
+        REQUIRE(its);
+        CHECK(*its == *key);
+    }
+    request.machine.kernel = "/no/such/kernel";
+    CHECK_FALSE(template_key(request));
+}
+
+TEST_CASE("a disk has room, and grows in steps", "[clone]") {
+    STATIC_REQUIRE(payload_disk_size(1) == 64U << 20);
+    STATIC_REQUIRE(payload_disk_size(64U << 20) == 64U << 20);
+    STATIC_REQUIRE(payload_disk_size((64U << 20) + 1) == 128U << 20);
+}
