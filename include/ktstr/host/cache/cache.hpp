@@ -12,6 +12,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/scope_exit.hpp>
 #include <ktstr/host/cache/cache_root.hpp>
+#include <ktstr/host/cache/disk_usage.hpp>
 #include <ktstr/host/cache/file_lock.hpp>
 #include <ktstr/host/cache/manifest.hpp>
 #include <ktstr/host/cache/temporary_directory.hpp>
@@ -186,8 +187,8 @@ public:
         return true;
     }
 
-    /// Deletes the entries used longest ago until the kind takes at most `limit` bytes. Entries in
-    /// use stay.
+    /// Deletes the entries used longest ago until the kind takes at most `limit` bytes of the disk.
+    /// Entries in use stay.
     void evict(std::string_view kind, std::uint64_t limit) const {
         std::vector<cache_entry_facts> entries;
         std::error_code failed;
@@ -199,15 +200,7 @@ public:
             struct ::stat lock {};
             if (::stat(lock_path(kind, facts.key, "use").c_str(), &lock) == 0)
                 facts.last_use_ns = identity_of(lock).mtime_ns;
-            std::error_code ignored;
-            for (std::filesystem::recursive_directory_iterator file(at->path(), ignored);
-                 !ignored && file != std::filesystem::recursive_directory_iterator();
-                 file.increment(ignored)) {
-                struct ::stat size {};
-                if (::lstat(file->path().c_str(), &size) == 0)
-                    facts.size +=
-                        static_cast<std::uint64_t>(size.st_blocks) * 512;  // holes cost nothing
-            }
+            facts.size = disk_usage(at->path());
             total += facts.size;
             entries.push_back(std::move(facts));
         }
