@@ -73,6 +73,18 @@ public:
                                                    std::string_view key) const {
         return root_ / kind / key;
     }
+    /// Of an entry: `purpose` is "use" or "make", see above.
+    [[nodiscard]] std::filesystem::path lock_path(std::string_view kind, std::string_view key,
+                                                  std::string_view purpose) const {
+        std::string name(kind);
+        std::replace(name.begin(), name.end(), '/', '.');
+        name += '.';
+        name += key;
+        std::replace(name.begin(), name.end(), '/', '.');
+        name += '.';
+        name += purpose;
+        return root_ / "locks" / name;
+    }
     [[nodiscard]] std::filesystem::path temporary_parent() const { return root_ / "tmp"; }
 
     /// The entry if it is there and sound. A damaged one counts as absent; `damage` says why.
@@ -215,18 +227,6 @@ public:
     }
 
 private:
-    [[nodiscard]] std::filesystem::path lock_path(std::string_view kind, std::string_view key,
-                                                  std::string_view purpose) const {
-        std::string name(kind);
-        std::replace(name.begin(), name.end(), '/', '.');
-        name += '.';
-        name += key;
-        std::replace(name.begin(), name.end(), '/', '.');
-        name += '.';
-        name += purpose;
-        return root_ / "locks" / name;
-    }
-
     [[nodiscard]] result<void> make_directories(std::string_view kind) const {
         for (const auto& directory : {root_ / "locks", root_ / kind}) {
             std::error_code failed;
