@@ -87,6 +87,16 @@ public:
     }
     [[nodiscard]] std::filesystem::path temporary_parent() const { return root_ / "tmp"; }
 
+    /// Keeps an entry that is there from being deleted, and notes the time; empty on a read-only cache.
+    [[nodiscard]] std::shared_ptr<unique_fd> use(std::string_view kind,
+                                                 std::string_view key) const {
+        auto lock = lock_file(lock_path(kind, key, "use"), lock_mode::shared);
+        if (!lock)
+            return {};
+        ::futimens(lock->get(), nullptr);
+        return std::make_shared<unique_fd>(*std::move(lock));
+    }
+
     /// The entry if it is there and sound. A damaged one counts as absent; `damage` says why.
     [[nodiscard]] std::optional<cache_entry> find(std::string_view kind, std::string_view key,
                                                   std::string* damage = nullptr) const {
@@ -96,10 +106,7 @@ public:
                 *damage = entry.path.string() + " has no manifest";
             return std::nullopt;
         }
-        if (auto lock = lock_file(lock_path(kind, key, "use"), lock_mode::shared)) {
-            ::futimens(lock->get(), nullptr);
-            entry.in_use = std::make_shared<unique_fd>(*std::move(lock));
-        }
+        entry.in_use = use(kind, key);
         auto content = read_manifest(entry.path, check_depth::quick);
         std::optional<std::string> wrong;
         if (!content)

@@ -12,6 +12,7 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/reserve/cpu_plan.hpp>
 #include <ktstr/host/reserve/host_topology.hpp>
 #include <ktstr/host/run/calibration.hpp>
@@ -80,19 +81,10 @@ struct host_setup {
 }
 
 /// The user-space vsock device: in PATH, or fetched into the cache.
-[[nodiscard]] inline std::filesystem::path find_vsock_device(
-    const std::filesystem::path& cache_root) {
+[[nodiscard]] inline fetched_program find_vsock_device(const std::filesystem::path& cache_root) {
     if (auto found = find_in_path("vhost-device-vsock"); !found.empty())
-        return found;
-    std::error_code failed;
-    std::filesystem::path newest;
-    for (const auto& version : std::filesystem::directory_iterator(
-             cache_root / "packages" / "vhost-device-vsock", failed)) {
-        auto candidate = version.path() / "root/usr/bin/vhost-device-vsock";
-        if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
-            newest = std::move(candidate);
-    }
-    return newest;
+        return {std::move(found)};
+    return find_fetched(cache_root, "vhost-device-vsock", "usr/bin/vhost-device-vsock");
 }
 
 /// Whether machines of this run can be clones, and over which link. The user-space vsock device is not
