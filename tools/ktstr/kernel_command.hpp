@@ -10,7 +10,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -25,18 +24,6 @@ namespace detail {
 
 inline std::string mib(std::uint64_t bytes) {
     return fmt::format("{} MiB", (bytes + 524288) >> 20);
-}
-
-/// "2026-11-22 10:55", or "-" for a time that is not known.
-inline std::string minute(std::int64_t ns) {
-    if (ns == 0)
-        return "-";
-    const std::time_t seconds = static_cast<std::time_t>(ns / 1'000'000'000);
-    std::tm local{};
-    localtime_r(&seconds, &local);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local);
-    return text;
 }
 
 /// The kernel's configuration: its file, or the copy in its image.

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 
+#include "cache_command.hpp"
 #include "doctor_command.hpp"
 #include "kernel_command.hpp"
 #include "locks_command.hpp"
@@ -14,6 +15,7 @@ int main(int argc, char** argv) {
         CLI::App app{"ktstr: test Linux CPU schedulers in virtual machines", "ktstr"};
         app.require_subcommand(1);
         int status = 0;
+        ktstr::tool::add_cache_command(app, status);
         ktstr::tool::add_doctor_command(app, status);
         ktstr::tool::add_kernel_command(app, status);
         ktstr::tool::add_locks_command(app, status);

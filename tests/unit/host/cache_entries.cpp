@@ -260,12 +260,28 @@ TEST_CASE("eviction takes what was used longest ago, and nothing that is in use"
     used_at("a", 100);
     used_at("b", 200);
     used_at("c", 300);
-    in.evict("kind", 1'000'000);
+    const auto each = disk_usage(scratch.path() / "kind" / "b");
+    in.evict("kind", 3 * each);
     CHECK(names_in(scratch.path() / "kind").size() == 3);
-    in.evict("kind", 2600);
+    in.evict("kind", 2 * each);
     CHECK(in.find("kind", "a"));
     CHECK_FALSE(in.find("kind", "b"));
     CHECK(in.find("kind", "c"));
+}
+
+TEST_CASE("what a file takes is told without its holes, and once for all of its names") {
+    const scratch_directory scratch;
+    const auto full = scratch.write("full", std::string(1 << 20, 'x'));
+    const auto sparse = scratch.write("d/sparse", "begin");
+    std::filesystem::resize_file(sparse, std::uintmax_t{1} << 30);
+    CHECK(disk_usage(full) >= 1 << 20);
+    CHECK(disk_usage(sparse) < 1 << 20);
+    const auto whole = disk_usage(scratch.path());
+    CHECK(whole >= disk_usage(full) + disk_usage(sparse));
+    CHECK(whole < 2 << 20);
+    std::filesystem::create_hard_link(full, scratch.path() / "d" / "again");
+    CHECK(disk_usage(scratch.path()) < whole + (1 << 19));
+    CHECK(disk_usage(scratch.path() / "none") == 0);
 }
 
 TEST_CASE("hashes tell contents and divisions apart") {

@@ -39,7 +39,7 @@ TEST_CASE("a full disk is named with its remedy before anything is written") {
     const std::string text = full.error().message();
     CHECK(text.find("disk full") != std::string::npos);
     CHECK(text.find("KTSTR_CACHE_DIR") != std::string::npos);
-    CHECK(text.find("ktstr kernel clean") != std::string::npos);
+    CHECK(text.find("ktstr cache clean --unused 7") != std::string::npos);
 }
 
 TEST_CASE("a disk that fills up while writing is named with its remedy") {

@@ -19,8 +19,8 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
     template_request request;
     request.machine.kernel = scratch.write("vmlinux", "kernel");
     request.machine.memory_mib = 256;
-    request.qemu = {
-        .path = scratch.write("qemu", "qemu"), .version = {10, 0}, .version_text = "10"};
+    request.qemu.path = scratch.write("qemu", "qemu");
+    request.qemu.version_text = "10";
     request.base_id = "libraries";
     request.disk_size = 64U << 20;
     const auto key = template_key(request);
@@ -73,4 +73,22 @@ TEST_CASE("a disk has room, and grows in steps", "[clone]") {
     STATIC_REQUIRE(payload_disk_size(1) == 64U << 20);
     STATIC_REQUIRE(payload_disk_size(64U << 20) == 64U << 20);
     STATIC_REQUIRE(payload_disk_size((64U << 20) + 1) == 128U << 20);
+}
+
+TEST_CASE("a template says what it is, and its words are not in its key") {
+    const unit::scratch_directory scratch;
+    template_request request;
+    request.machine.topology = {.numa_nodes = 1, .llcs = 2, .cores = 4, .threads = 1};
+    request.machine.memory_mib = 512;
+    request.machine.kernel = scratch.write("vmlinux", "kernel");
+    request.qemu.path = scratch.write("qemu", "program");
+    const auto key = template_key(request);
+    REQUIRE(key);
+    CHECK(about_template(request) ==
+          "1n2l4c1t, 512 MiB, tcg, kernel " + request.machine.kernel.string() + ", virtio-serial");
+    request.kernel_release = "7.3.4-unit";
+    CHECK(about_template(request) == "1n2l4c1t, 512 MiB, tcg, kernel 7.3.4-unit, virtio-serial");
+    CHECK(*template_key(request) == *key);
+    request.machine.kernel_args = {"isolcpus=1"};
+    CHECK(about_template(request).ends_with(", virtio-serial, isolcpus=1"));
 }

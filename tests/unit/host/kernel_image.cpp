@@ -122,7 +122,11 @@ TEST_CASE("an image is made ready once, with the ELF in it") {
         CHECK(found->config == scratch.path() / "boot/config-7.9.1-unit");
         CHECK(found->modules == scratch.path() / "lib/modules/7.9.1-unit");
     }
-    CHECK(unit::names_in(scratch.path() / "cache/images").size() == 1);
+    const auto made = unit::names_in(scratch.path() / "cache/images");
+    REQUIRE(made.size() == 1);
+    const auto info = ktstr::host::detail::read_info(scratch.path() / "cache/images" /
+                                                     made.front() / "image.info");
+    CHECK(ktstr::host::detail::info_value(info, "image") == image);
 }
 
 TEST_CASE("a bzImage without a PVH note boots as it is") {

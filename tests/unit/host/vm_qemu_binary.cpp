@@ -51,3 +51,26 @@ TEST_CASE("what a QEMU answered is noted in one folder, and old notes go", "[qem
     CHECK_FALSE(fs::exists(forgotten));
     CHECK(fs::exists(recent));
 }
+
+TEST_CASE("a fetched program is the newest, and stays while it is used", "[qemu]") {
+    const unit::scratch_directory files;
+    const cache in(files.path() / "cache");
+    CHECK(find_fetched(in.root(), "tool", "bin/tool").path.empty());
+    cache::make_options options;
+    options.durable = false;
+    for (const std::string version : {"1", "2", "3"})
+        REQUIRE(in.obtain("packages/tool", version, options, [&](const fs::path& directory) {
+            fs::create_directories(directory / "root/bin");
+            auto written = ktstr::host::detail::write_text(directory / "root/bin/tool", version);
+            if (version != "3")  // it has none that runs
+                fs::permissions(directory / "root/bin/tool", fs::perms::owner_all);
+            return written;
+        }));
+    {
+        const auto found = find_fetched(in.root(), "tool", "bin/tool");
+        CHECK(found.path == in.root() / "packages/tool/2/root/bin/tool");
+        CHECK_FALSE(*in.remove("packages/tool", "2"));
+        CHECK(*in.remove("packages/tool", "1"));
+    }
+    CHECK(*in.remove("packages/tool", "2"));
+}

@@ -12,6 +12,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/scope_exit.hpp>
 #include <ktstr/host/cache/cache_root.hpp>
+#include <ktstr/host/cache/disk_usage.hpp>
 #include <ktstr/host/cache/file_lock.hpp>
 #include <ktstr/host/cache/manifest.hpp>
 #include <ktstr/host/cache/temporary_directory.hpp>
@@ -72,7 +73,29 @@ public:
                                                    std::string_view key) const {
         return root_ / kind / key;
     }
+    /// Of an entry: `purpose` is "use" or "make", see above.
+    [[nodiscard]] std::filesystem::path lock_path(std::string_view kind, std::string_view key,
+                                                  std::string_view purpose) const {
+        std::string name(kind);
+        std::replace(name.begin(), name.end(), '/', '.');
+        name += '.';
+        name += key;
+        std::replace(name.begin(), name.end(), '/', '.');
+        name += '.';
+        name += purpose;
+        return root_ / "locks" / name;
+    }
     [[nodiscard]] std::filesystem::path temporary_parent() const { return root_ / "tmp"; }
+
+    /// Keeps an entry that is there from being deleted, and notes the time; empty on a read-only cache.
+    [[nodiscard]] std::shared_ptr<unique_fd> use(std::string_view kind,
+                                                 std::string_view key) const {
+        auto lock = lock_file(lock_path(kind, key, "use"), lock_mode::shared);
+        if (!lock)
+            return {};
+        ::futimens(lock->get(), nullptr);
+        return std::make_shared<unique_fd>(*std::move(lock));
+    }
 
     /// The entry if it is there and sound. A damaged one counts as absent; `damage` says why.
     [[nodiscard]] std::optional<cache_entry> find(std::string_view kind, std::string_view key,
@@ -83,10 +106,7 @@ public:
                 *damage = entry.path.string() + " has no manifest";
             return std::nullopt;
         }
-        if (auto lock = lock_file(lock_path(kind, key, "use"), lock_mode::shared)) {
-            ::futimens(lock->get(), nullptr);
-            entry.in_use = std::make_shared<unique_fd>(*std::move(lock));
-        }
+        entry.in_use = use(kind, key);
         auto content = read_manifest(entry.path, check_depth::quick);
         std::optional<std::string> wrong;
         if (!content)
@@ -186,8 +206,8 @@ public:
         return true;
     }
 
-    /// Deletes the entries used longest ago until the kind takes at most `limit` bytes. Entries in
-    /// use stay.
+    /// Deletes the entries used longest ago until the kind takes at most `limit` bytes of the disk.
+    /// Entries in use stay.
     void evict(std::string_view kind, std::uint64_t limit) const {
         std::vector<cache_entry_facts> entries;
         std::error_code failed;
@@ -199,15 +219,7 @@ public:
             struct ::stat lock {};
             if (::stat(lock_path(kind, facts.key, "use").c_str(), &lock) == 0)
                 facts.last_use_ns = identity_of(lock).mtime_ns;
-            std::error_code ignored;
-            for (std::filesystem::recursive_directory_iterator file(at->path(), ignored);
-                 !ignored && file != std::filesystem::recursive_directory_iterator();
-                 file.increment(ignored)) {
-                struct ::stat size {};
-                if (::lstat(file->path().c_str(), &size) == 0)
-                    facts.size +=
-                        static_cast<std::uint64_t>(size.st_blocks) * 512;  // holes cost nothing
-            }
+            facts.size = disk_usage(at->path());
             total += facts.size;
             entries.push_back(std::move(facts));
         }
@@ -222,18 +234,6 @@ public:
     }
 
 private:
-    [[nodiscard]] std::filesystem::path lock_path(std::string_view kind, std::string_view key,
-                                                  std::string_view purpose) const {
-        std::string name(kind);
-        std::replace(name.begin(), name.end(), '/', '.');
-        name += '.';
-        name += key;
-        std::replace(name.begin(), name.end(), '/', '.');
-        name += '.';
-        name += purpose;
-        return root_ / "locks" / name;
-    }
-
     [[nodiscard]] result<void> make_directories(std::string_view kind) const {
         for (const auto& directory : {root_ / "locks", root_ / kind}) {
             std::error_code failed;

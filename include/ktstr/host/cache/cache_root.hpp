@@ -45,8 +45,8 @@ inline error cache_error(std::string what, const std::filesystem::path& object, 
     std::string hint;
     if (code == ENOSPC || code == EDQUOT)
         hint =
-            "free space there, run `ktstr kernel clean`, or set KTSTR_CACHE_DIR to a directory "
-            "on a larger file system";
+            "free space there, run `ktstr cache clean --unused 7`, or set KTSTR_CACHE_DIR to a "
+            "directory on a larger file system";
     else if (code == EACCES || code == EPERM || code == EROFS)
         hint = "set KTSTR_CACHE_DIR to a directory you may write";
     return system_error(std::move(what), object.string(), std::move(hint), code);

@@ -82,6 +82,7 @@ public:
                                     .disk_size = planned.files.disk_size,
                                     .program_id = planned.files.program_id,
                                     .base_id = planned.files.base_id,
+                                    .kernel_release = setup_.kernel.release,
                                     .slowdown = setup_.slowdown,
                                     .stop_fd = stop_fd_});
         if (!source) {

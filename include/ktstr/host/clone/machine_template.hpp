@@ -9,6 +9,7 @@
 #include <ktstr/host/cache/cache.hpp>
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
@@ -48,6 +49,7 @@ struct template_request {
     std::uint64_t disk_size = 0;  ///< of the payload
     std::string program_id;       ///< of the current test program
     std::string base_id;          ///< of the files below the payload
+    std::string kernel_release;   ///< for people
     double slowdown = 1;
     int stop_fd = -1;
 };
@@ -101,6 +103,19 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     hash.add(std::string_view(request.base_id)).add(request.disk_size);
     hash.add(std::string_view(detail::cpu_of_host()));
     return hash.hex();
+}
+
+/// A kind of machine in words, for `ktstr cache`.
+[[nodiscard]] inline std::string about_template(const template_request& request) {
+    const auto& m = request.machine;
+    std::string text(to_text(m.topology));
+    text += ", " + std::to_string(m.memory_mib) + " MiB, " + std::string(to_text(m.accel)) +
+            ", kernel " +
+            (request.kernel_release.empty() ? m.kernel.string() : request.kernel_release) + ", " +
+            std::string(to_text(m.link));
+    for (const auto& word : m.kernel_args)
+        text += ", " + word;
+    return text;
 }
 
 namespace detail {
@@ -287,6 +302,8 @@ private:
             auto m = request.machine;
             m.boot = machine::boot_kind::as_template;
             m.initrd = std::move(*initrd);
+            if (m.accel == accelerator::tcg)
+                m.tsc_khz = host_tsc_khz();
             for (int node = 0; node < nodes; ++node)
                 m.ram.push_back(directory / ram_name(node));
             // As large as the clones' disk and never read: the partition scan at most.
@@ -296,6 +313,9 @@ private:
             if (!disk || ::ftruncate(disk.get(), static_cast<off_t>(request.disk_size)) != 0)
                 return system_error("make the disk of", "a template");
             if (auto written = detail::write_text(directory / "program", request.program_id);
+                !written)
+                return written;
+            if (auto written = detail::write_text(directory / "about", about_template(request));
                 !written)
                 return written;
             return detail::template_boot(request, m).run(directory / "state");

@@ -67,6 +67,8 @@ inline result<void> make_payload(const initramfs_input& input,
         return written;
     if (auto written = write_text(directory / "base", tree.id(tree_layer::base)); !written)
         return written;
+    if (auto written = write_text(directory / "about", about_input(input)); !written)
+        return written;
     return write_text(directory / "libraries", library_record(tree));
 }
 

@@ -104,6 +104,14 @@ inline result<std::string> key_of(const initramfs_input& input) {
     return hash.hex();
 }
 
+/// What was packed, in words, for `ktstr cache`.
+inline std::string about_input(const initramfs_input& input) {
+    std::string text = input.init_elf.string();
+    for (const guest_program& program : input.programs)
+        text += ", " + program.host_path.filename().string();
+    return text;
+}
+
 inline result<void> plant_base(guest_tree& tree, const initramfs_input& input) {
     using enum tree_layer;
     for (const char* directory : {"/lib", "/lib32", "/lib64", "/bin", "/sbin"}) {
@@ -249,6 +257,8 @@ inline result<void> make_initramfs(const cache& in, const initramfs_input& input
     if (auto packed = tree.pack(tree_layer::top, out.get(), (directory / "initrd").string());
         !packed)
         return packed;
+    if (auto written = write_text(directory / "about", about_input(input)); !written)
+        return written;
     return write_text(directory / "libraries", library_record(tree));
 }
 

@@ -11,6 +11,7 @@
 #include <ktstr/host/kernel/kernel_config.hpp>
 #include <ktstr/host/kernel/kernel_image.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -40,6 +41,9 @@ inline result<void> examine_image(const std::filesystem::path& image,
                            "an arm64 Image",
                            "pass arch/x86/boot/bzImage or vmlinux of a built tree");
     info_map info;
+    std::string name = image.string();
+    std::replace(name.begin(), name.end(), '\n', '?');  // one line for each fact
+    info["image"] = std::move(name);
     info["hash"] = hash_text(file->bytes());
     info["release"] = release_of_image(file->bytes()).value_or("");
     info["pvh"] = has_pvh_note(file->bytes()) ? "1" : "0";

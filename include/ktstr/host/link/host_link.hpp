@@ -6,6 +6,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/process/child.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -38,11 +40,13 @@ struct link_facts {
     bool vhost_vsock = false;
     std::string vhost_vsock_why_not;
     std::filesystem::path vhost_device_vsock;  ///< the program; empty if there is none
+    std::shared_ptr<unique_fd> in_use;         ///< keeps a fetched one in the cache
 };
 
-[[nodiscard]] inline link_facts look_at_links(const std::filesystem::path& vsock_device_program) {
+[[nodiscard]] inline link_facts look_at_links(const fetched_program& vsock_device) {
     link_facts facts;
-    facts.vhost_device_vsock = vsock_device_program;
+    facts.vhost_device_vsock = vsock_device.path;
+    facts.in_use = vsock_device.in_use;
     unique_fd vhost(::open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC));
     if (!vhost) {
         const int code = errno;

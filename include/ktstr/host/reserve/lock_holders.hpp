@@ -94,10 +94,10 @@ struct lock_holder {
     return holders;
 }
 
-/// The holders of a lock file, with their names.
+/// The holders of an open lock file, with their names.
 [[nodiscard]] inline std::vector<lock_holder> holders_of(
-    const host_lock& file, const std::filesystem::path& proc = "/proc") {
-    const auto identity = identity_of(file.fd(), proc);
+    int fd, const std::filesystem::path& proc = "/proc") {
+    const auto identity = identity_of(fd, proc);
     if (!identity)
         return {};
     std::ifstream in(proc / "locks");
@@ -110,6 +110,11 @@ struct lock_holder {
             c = c >= ' ' && c <= '~' ? c : '?';
     }
     return holders;
+}
+
+[[nodiscard]] inline std::vector<lock_holder> holders_of(
+    const host_lock& file, const std::filesystem::path& proc = "/proc") {
+    return holders_of(file.fd(), proc);
 }
 
 /// "my_tests (pid 12)".

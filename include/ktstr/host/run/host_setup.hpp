@@ -12,6 +12,7 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/reserve/cpu_plan.hpp>
 #include <ktstr/host/reserve/host_topology.hpp>
 #include <ktstr/host/run/calibration.hpp>
@@ -51,7 +52,6 @@ struct host_setup {
     std::vector<module_file> template_modules;  ///< what a template loads
     std::vector<int> cpus;  ///< host CPUs this run may use; with a cap, as many as it allows
     host_topology host;     ///< all CPUs that it may choose from
-    std::optional<std::uint64_t> tsc_khz;
     std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
     double slowdown = 1;               ///< of this "host" against the real one, when nested
 };
@@ -80,19 +80,10 @@ struct host_setup {
 }
 
 /// The user-space vsock device: in PATH, or fetched into the cache.
-[[nodiscard]] inline std::filesystem::path find_vsock_device(
-    const std::filesystem::path& cache_root) {
+[[nodiscard]] inline fetched_program find_vsock_device(const std::filesystem::path& cache_root) {
     if (auto found = find_in_path("vhost-device-vsock"); !found.empty())
-        return found;
-    std::error_code failed;
-    std::filesystem::path newest;
-    for (const auto& version : std::filesystem::directory_iterator(
-             cache_root / "packages" / "vhost-device-vsock", failed)) {
-        auto candidate = version.path() / "root/usr/bin/vhost-device-vsock";
-        if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
-            newest = std::move(candidate);
-    }
-    return newest;
+        return {std::move(found)};
+    return find_fetched(cache_root, "vhost-device-vsock", "usr/bin/vhost-device-vsock");
 }
 
 /// Whether machines of this run can be clones, and over which link. The user-space vsock device is not
@@ -164,7 +155,6 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
         return std::move(accel).error();
     setup.accel = *accel;
     if (setup.accel == accelerator::tcg) {
-        setup.tsc_khz = measure_tsc_khz();
         if (setup.qemu.version < qemu_sound_emulation)
             setup.notes.push_back("the emulation of QEMU " +
                                   std::to_string(setup.qemu.version.major) + '.' +
@@ -270,10 +260,11 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
     m.memory_mib = memory_rule(shape.total_cpus(), spec.memory_mib, archive.size);
     m.kernel = setup.kernel.image;
     m.initrd = archive.path;
+    if (m.accel == accelerator::tcg && !archive.path.empty())  // it boots
+        m.tsc_khz = host_tsc_khz();
     for (const auto& a : spec.kernel_args)
         m.kernel_args.emplace_back(a);
     m.link = setup.link;
-    m.tsc_khz = setup.tsc_khz;
     m.verbose_console = verbose;
     return m;
 }

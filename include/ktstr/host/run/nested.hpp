@@ -213,7 +213,7 @@ namespace detail {
     m.kernel = setup.kernel.image;
     m.initrd = archive.path;
     m.link = setup.link;
-    m.tsc_khz = setup.tsc_khz;
+    m.tsc_khz = host_tsc_khz();
     return m;
 }
 

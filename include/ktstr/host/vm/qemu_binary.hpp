@@ -4,7 +4,9 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/cache/content_hash.hpp>
+#include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 
 #include <chrono>
@@ -13,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -33,6 +36,7 @@ struct qemu {
     std::filesystem::path path;
     qemu_version version;
     std::string version_text;
+    std::shared_ptr<unique_fd> in_use = {};  ///< of one that was fetched: keeps it in the cache
 };
 
 /// The version in the first line of `qemu-system-x86_64 --version`.
@@ -121,21 +125,6 @@ inline void drop_old_notes(const std::filesystem::path& notes) {
     return found;
 }
 
-/// A QEMU that was fetched into the cache; the newest if there are several, empty if there is none.
-[[nodiscard]] inline std::filesystem::path fetched_qemu(const std::filesystem::path& cache_root) {
-    std::filesystem::path newest;
-    std::error_code failed;
-    for (std::filesystem::directory_iterator
-             at(cache_root / "packages" / "qemu-system-x86", failed),
-         end;
-         !failed && at != end; at.increment(failed)) {
-        auto candidate = at->path() / "root/usr/bin/qemu-system-x86_64";
-        if (::access(candidate.c_str(), X_OK) == 0 && candidate > newest)
-            newest = std::move(candidate);
-    }
-    return newest;
-}
-
 }  // namespace detail
 
 /// The QEMU to use: the one in PATH. If that is too old to emulate soundly and a newer one was fetched
@@ -157,10 +146,14 @@ inline void drop_old_notes(const std::filesystem::path& notes) {
                                std::to_string(qemu_floor.minor) + " is the oldest that works",
                            "install a newer QEMU and put it first in PATH");
     if (found->version < qemu_sound_emulation)
-        if (const auto fetched = detail::fetched_qemu(cache_root); !fetched.empty())
-            if (auto newer = detail::ask_qemu(fetched, cache_root);
-                newer && found->version < newer->version)
+        if (const auto fetched =
+                find_fetched(cache_root, "qemu-system-x86", "usr/bin/qemu-system-x86_64");
+            !fetched.path.empty())
+            if (auto newer = detail::ask_qemu(fetched.path, cache_root);
+                newer && found->version < newer->version) {
+                newer->in_use = fetched.in_use;
                 return newer;
+            }
     return found;
 }
 
