@@ -130,6 +130,23 @@ said = [p.communicate()[0] for p in pair]
 require([p.returncode for p in pair] == [0, 0], f"two runs at once: {said}")
 require(sum(s.count("booting a template") for s in said) == 1, f"two runs at once booted two templates: {said}")
 
+# ---- killed while a template boots ----------------------------------------------------------------
+shutil.rmtree(os.path.join(cache, "templates"))
+victim = subprocess.Popen([program, "--accel", "tcg", "--filter", "identity"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **base})
+while not glob.glob(os.path.join(cache, "tmp", "*", "ram0")) and victim.poll() is None:
+    time.sleep(0.05)
+require(victim.poll() is None, "the template was there before it could be killed")
+victim.kill()
+victim.wait()
+# The janitor needs a moment, and says nothing when it is done.
+until = time.monotonic() + 20
+while (os.listdir(os.path.join(cache, "tmp")) or os.listdir(runtime)) and time.monotonic() < until:
+    time.sleep(0.05)
+require(not os.listdir(os.path.join(cache, "tmp")), "a killed run left a template's memory behind")
+code, events, said = run("after the kill", "--filter", "identity")
+require(code == 0 and events[0]["boot"] == "clone", f"after the kill: exit code {code}, {events}\n{said}")
+
 left = [line for line in subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
         if place in line and "clones.py" not in line]
 require(not left, f"processes left behind: {left}")

@@ -7,6 +7,8 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/cache/cache_root.hpp>
+#include <ktstr/host/cache/temporary_directory.hpp>
 #include <ktstr/host/reserve/cpuset.hpp>
 
 #include <cstdlib>
@@ -113,6 +115,9 @@ private:
                 remove_cgroups_named(own->directory,
                                      std::filesystem::path(name).filename().string() + '-');
         }
+        // A template that was being booted: memory of hundreds of megabytes that nobody will finish.
+        if (const auto root = cache_root())
+            remove_stale_directories(*root / "tmp");
         ::_exit(0);
     }
 
