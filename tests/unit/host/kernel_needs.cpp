@@ -104,7 +104,8 @@ TEST_CASE("one link is enough, none is too few") {
 
 TEST_CASE("the table and the fragments say the same") {
     const std::map<std::string, std::set<kernel_need>> fragments{
-        {"base.config", {kernel_need::base, kernel_need::vsock, kernel_need::virtio_serial}},
+        {"base.config",
+         {kernel_need::base, kernel_need::vsock, kernel_need::virtio_serial, kernel_need::clone}},
         {"x86_64.config", {kernel_need::x86}},
         {"sched_ext.config", {kernel_need::sched_ext}},
         {"steal.config", {kernel_need::steal}},
