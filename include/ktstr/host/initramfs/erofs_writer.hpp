@@ -173,7 +173,7 @@ inline result<std::uint64_t> write_erofs(const guest_tree& tree, tree_layer laye
     erofs_image::put(head, 0, 1);
     erofs_image::put(head, erofs_image::number_of(0), 2);
     erofs_image::put(head, nodes.size(), 8);
-    erofs_image::put(head, 0, 12);  // made at the epoch: equal input, equal bytes
+    head.append(12, '\0');  // made at the epoch: equal input, equal bytes
     erofs_image::put(head, next, 4);
     erofs_image::put(head, 1, 4);  // where the inodes start
     head.resize(erofs_block);
