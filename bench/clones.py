@@ -28,7 +28,7 @@ program = os.path.join(place, "program")
 shutil.copy(chosen.program, program)
 median = statistics.median
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "vm"))
-from expect import private_cache  # noqa: E402
+from expect import private_cache, processes_of, settled  # noqa: E402
 # Templates of its own: the quickest start is that of the program which booted the template.
 os.environ["KTSTR_CACHE_DIR"] = private_cache(os.path.join(place, "cache"),
                                               hidden=("templates", "payload", "initramfs", "locks", "tmp"))
@@ -143,7 +143,7 @@ if "memory" not in skip:
 if "many" not in skip:
     subprocess.run([program, "--accel", chosen.accel, "--filter", "empty_00", "--repeat", "500", "--quiet"], check=True,
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    left = [line for line in subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
-            if line.startswith(place) or "qemu-system" in line and "ktstr-" in line]
+    settled(lambda: not processes_of(place))
+    left = processes_of(place)
     say("500 clones in a row", left_behind=left)
 shutil.rmtree(place)

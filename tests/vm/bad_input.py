@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import expect
 
@@ -26,35 +25,14 @@ base = {**os.environ, "TMPDIR": runtime, "XDG_RUNTIME_DIR": runtime}
 
 
 def ours():
-    """Processes that belong to a run of this script: they have its TMPDIR in their environment."""
-    found = []
-    for entry in glob.glob("/proc/[0-9]*/environ"):
-        try:
-            if runtime.encode() in open(entry, "rb").read():
-                pid = int(entry.split("/")[2])
-                state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
-                if pid != os.getpid() and state != "Z":
-                    found.append((pid, open(f"/proc/{pid}/cmdline").read().replace("\0", " ")[:100]))
-        except OSError:
-            pass
-    return found
-
-
-def settled(check, seconds=20):
-    """Whether check() becomes true: what a kill sets going takes a moment, and only its end counts."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return check()
+    return expect.processes_of(runtime)
 
 
 def nothing_left(case):
     print("tried:", case, flush=True)
-    if not settled(lambda: not ours()):
+    if not expect.settled(lambda: not ours()):
         wrong.append(f"{case}: processes left behind: {ours()}")
-    if not settled(lambda: not os.listdir(runtime)):
+    if not expect.settled(lambda: not os.listdir(runtime)):
         wrong.append(f"{case}: files left behind: {os.listdir(runtime)}")
 
 

@@ -139,16 +139,14 @@ while not glob.glob(os.path.join(cache, "tmp", "*", "ram0")) and victim.poll() i
 require(victim.poll() is None, "the template was there before it could be killed")
 victim.kill()
 victim.wait()
-# The janitor needs a moment, and says nothing when it is done.
-until = time.monotonic() + 20
-while (os.listdir(os.path.join(cache, "tmp")) or os.listdir(runtime)) and time.monotonic() < until:
-    time.sleep(0.05)
-require(not os.listdir(os.path.join(cache, "tmp")), "a killed run left a template's memory behind")
+unfinished = os.path.join(cache, "tmp")
+expect.settled(lambda: not os.listdir(unfinished) and not os.listdir(runtime))
+require(not os.listdir(unfinished), "a killed run left a template's memory behind")
 code, events, said = run("after the kill", "--filter", "identity")
 require(code == 0 and events[0]["boot"] == "clone", f"after the kill: exit code {code}, {events}\n{said}")
 
-left = [line for line in subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
-        if place in line and "clones.py" not in line]
+expect.settled(lambda: not expect.processes_of(runtime))
+left = expect.processes_of(runtime)
 require(not left, f"processes left behind: {left}")
 require(not os.listdir(runtime), f"files left behind: {os.listdir(runtime)}")
 shutil.rmtree(place)

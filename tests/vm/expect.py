@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Runs a test program and compares what it reported with what it had to report."""
+import glob
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 
 
 def run(program, *arguments, environment=None, timeout=900):
@@ -51,6 +53,32 @@ def private_cache(path, hidden=()):
         if os.path.isdir(os.path.join(cache, name)) and name not in hidden:
             os.symlink(os.path.join(cache, name), os.path.join(path, name))
     return path
+
+
+def processes_of(mark):
+    """(pid, command line) of every living process but this one that has `mark`, a private path, in its environment:
+    whatever a run starts inherits it. Reads /proc, because a bare machine has no ps."""
+    found = []
+    for entry in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            if mark.encode() in open(entry, "rb").read():
+                pid = int(entry.split("/")[2])
+                state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+                if pid != os.getpid() and state != "Z":
+                    found.append((pid, open(f"/proc/{pid}/cmdline").read().replace("\0", " ")[:100]))
+        except OSError:
+            pass
+    return found
+
+
+def settled(check, seconds=20):
+    """Whether check() becomes true: what a kill sets going takes a moment, and only its end counts."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return True
+        time.sleep(0.05)
+    return check()
 
 
 def conclude(wrong, said=""):
