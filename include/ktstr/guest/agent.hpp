@@ -244,8 +244,7 @@ private:
                 return;
             }
         }
-        // A clone's template was proved, and its machine is the same but for a host that gave it
-        // another number of CPUs, which it would not have survived.
+        // A clone is not proved again, its template was. It still counts its CPUs.
         if (const int cpus = online_cpus(); options_.is_init && cpus != wanted->total_cpus()) {
             finish({.verdict = verdict::inconclusive,
                     .reason = reason::topology_mismatch,

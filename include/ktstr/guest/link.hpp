@@ -25,15 +25,20 @@ namespace ktstr::guest {
 /// The context id of the machine below: in a guest, the host.
 inline constexpr unsigned host_cid = 2;
 
+[[nodiscard]] inline sockaddr_vm vsock_address(unsigned cid, unsigned port) {
+    sockaddr_vm address{};
+    address.svm_family = AF_VSOCK;
+    address.svm_cid = cid;
+    address.svm_port = port;
+    return address;
+}
+
 /// Connects to the host's vsock port.
 [[nodiscard]] inline result<unique_fd> open_vsock(unsigned port) {
     unique_fd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd)
         return system_error("open a vsock", "in the guest");
-    sockaddr_vm address{};
-    address.svm_family = AF_VSOCK;
-    address.svm_cid = host_cid;
-    address.svm_port = port;
+    const auto address = vsock_address(host_cid, port);
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         return system_error("connect to the host's vsock port", std::to_string(port));
     return fd;

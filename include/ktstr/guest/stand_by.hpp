@@ -107,10 +107,7 @@ inline void wait_for_rest(bool& idle) {
     unique_fd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd)
         return system_error("open a vsock", "in the guest");
-    sockaddr_vm address{};
-    address.svm_family = AF_VSOCK;
-    address.svm_cid = VMADDR_CID_ANY;
-    address.svm_port = wire::clone_port;
+    const auto address = vsock_address(VMADDR_CID_ANY, wire::clone_port);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
         ::listen(fd.get(), 4) != 0)
         return system_error("listen on vsock port", std::to_string(wire::clone_port));

@@ -154,7 +154,7 @@ private:
         if (!mine->made) {
             initramfs archive;
             mine->made = obtain_template(
-                cache_, request, say_,
+                cache_, *key, request, say_,
                 [&]() -> result<std::filesystem::path> {
                     if (say_)
                         say_("booting a template of " +

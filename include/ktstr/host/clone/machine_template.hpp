@@ -277,14 +277,12 @@ private:
 
 }  // namespace detail
 
-/// The template for a kind of machine, from the cache or freshly booted. `boot_image` gives the
-/// initramfs and is asked only when a boot is due.
+/// The template for a kind of machine, from the cache or freshly booted. `key` is the request's
+/// template_key(). `boot_image` gives the initramfs and is asked only when a boot is due.
 [[nodiscard]] inline result<machine_template> obtain_template(
-    const cache& in, const template_request& request, const progress_callback& progress,
+    const cache& in, const std::string& key, const template_request& request,
+    const progress_callback& progress,
     const std::function<result<std::filesystem::path>()>& boot_image, std::uint64_t cache_limit) {
-    auto key = template_key(request);
-    if (!key)
-        return std::move(key).error();
     const int nodes = request.machine.topology.numa_nodes;
     const auto ram_name = [](int node) { return "ram" + std::to_string(node); };
     cache::make_options options;
@@ -294,7 +292,7 @@ private:
     options.check_every_time = [](std::string_view file) { return file == "state"; };
     bool made = false;
     const auto entry = in.obtain(
-        template_kind, *key, options, [&](const std::filesystem::path& directory) -> result<void> {
+        template_kind, key, options, [&](const std::filesystem::path& directory) -> result<void> {
             made = true;
             auto initrd = boot_image();
             if (!initrd)
@@ -307,7 +305,7 @@ private:
             for (int node = 0; node < nodes; ++node)
                 m.ram.push_back(directory / ram_name(node));
             // As large as the clones' disk and never read: the partition scan at most.
-            m.payload = request.private_dir / ("disk-" + *key);
+            m.payload = request.private_dir / ("disk-" + key);
             const unique_fd disk(
                 ::open(m.payload.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
             if (!disk || ::ftruncate(disk.get(), static_cast<off_t>(request.disk_size)) != 0)
@@ -325,7 +323,7 @@ private:
     if (made)
         in.evict(template_kind, cache_limit);
     machine_template ready;
-    ready.key = std::move(*key);
+    ready.key = key;
     ready.state = entry->path / "state";
     ready.program_id = detail::read_text(entry->path / "program").value_or("");
     for (int node = 0; node < nodes; ++node)

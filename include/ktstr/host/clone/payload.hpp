@@ -44,11 +44,10 @@ inline constexpr std::string_view payload_kind = "payload";
 
 inline result<void> make_payload(const initramfs_input& input,
                                  const std::filesystem::path& directory) {
-    guest_tree tree;
-    if (auto planted = plant_base(tree, input); !planted)
-        return planted;
-    if (auto planted = plant_top(tree, input); !planted)
-        return planted;
+    auto planted = plant(input);
+    if (!planted)
+        return std::move(planted).error();
+    const guest_tree& tree = *planted;
     const auto path = directory / "image";
     const unique_fd out = create_file(path);
     if (!out)

@@ -181,6 +181,16 @@ inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
     return {};
 }
 
+/// Both layers of a guest.
+inline result<guest_tree> plant(const initramfs_input& input) {
+    guest_tree tree;
+    if (auto planted = plant_base(tree, input); !planted)
+        return planted.error();
+    if (auto planted = plant_top(tree, input); !planted)
+        return planted.error();
+    return tree;
+}
+
 /// The identities of what was packed although no caller named it: the libraries.
 inline std::string library_record(const guest_tree& tree) {
     std::string text;
@@ -225,11 +235,10 @@ inline unique_fd create_file(const std::filesystem::path& path) {
 inline result<void> make_initramfs(const cache& in, const initramfs_input& input,
                                    const progress_callback& progress,
                                    const std::filesystem::path& directory) {
-    guest_tree tree;
-    if (auto planted = plant_base(tree, input); !planted)
-        return planted;
-    if (auto planted = plant_top(tree, input); !planted)
-        return planted;
+    auto planted = plant(input);
+    if (!planted)
+        return std::move(planted).error();
+    const guest_tree& tree = *planted;
     cache::make_options options;
     options.what = "the guest's libraries and modules";
     options.progress = progress;

@@ -156,10 +156,7 @@ private:
         if (!hello || running_ || hello->version != wire::protocol_version)
             return fail("its hello is malformed, out of turn, or of another version");
         dilation_ = dilation_of(hello->calibration_ns, calibration_ns_);
-        const auto wall = std::chrono::system_clock::now().time_since_epoch();
-        vm_->link().send(
-            wire::welcome{.wall_clock_ns = static_cast<std::uint64_t>(
-                              std::chrono::duration_cast<std::chrono::nanoseconds>(wall).count())});
+        vm_->link().send(wire::welcome{.wall_clock_ns = wall_clock_ns()});
         vm_->link().send(command_);
         running_ = true;
         deadline_ = clock::now() + patience();

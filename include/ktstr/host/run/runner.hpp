@@ -140,15 +140,15 @@ private:
         if (!*entered)
             return {{}, true};
         reservation share = std::move(**entered);
-        if (cloned.machine && clones_.attach(cloned)) {
-            request.machine = *cloned.machine;
-            request.clone_state = cloned.source.state;
-            request.same_program = cloned.source.program_id == cloned.files.program_id;
-        } else if (!cloned.why_cold.empty() && request.machine &&
-                   request.machine->boot == machine::boot_kind::clone) {
-            if (auto booting = cold_machine(request, shape); !booting)
+        if (cloned.machine) {
+            if (clones_.attach(cloned)) {
+                request.machine = *cloned.machine;
+                request.clone_state = cloned.source.state;
+                request.same_program = cloned.source.program_id == cloned.files.program_id;
+            } else if (auto booting = cold_machine(request, shape); !booting) {
                 return {not_run(test, attempt, shape, reason::infrastructure,
                                 booting.error().message())};
+            }
         }
         std::vector<std::string> notes = place(request, test.spec, share);
         auto done = session(request, events_).run();

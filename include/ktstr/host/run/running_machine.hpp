@@ -32,6 +32,13 @@
 
 namespace ktstr::host {
 
+/// CLOCK_REALTIME of the host, as a guest is told it.
+[[nodiscard]] inline std::uint64_t wall_clock_ns() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
 struct machine_request {
     host::machine machine;
     std::filesystem::path qemu;
@@ -74,7 +81,7 @@ public:
     /// Calls a clone again whose transport was reset under the first call, which is how a virtual
     /// machine learns over vsock that it has a new address. False when it was called too often.
     [[nodiscard]] bool call_again() {
-        return link_->calls() && ++calls_ < 5 && link_->wake(first_word(), patience_).has_value();
+        return link_->calls() && ++calls_ < 5 && say_first_word().has_value();
     }
 
     [[nodiscard]] host_link& link() noexcept { return *link_; }
@@ -171,26 +178,27 @@ private:
         state_.reset();
         if (auto begun = qmp_.ask("migrate-incoming", {{"uri", "fd:state"}}); !begun)
             return refused(std::move(begun).error());
-        if (auto woken = link_->wake(first_word(), patience_); !woken)
+        if (auto woken = say_first_word(); !woken)
             return refused(std::move(woken).error());
         return {};
     }
 
-    [[nodiscard]] wire::resume first_word() const {
-        wire::resume order;
+    [[nodiscard]] result<wire::resume> first_word() const {
+        wire::resume order{.wall_clock_ns = wall_clock_ns(),
+                           .device = mount_disk_ ? "/dev/vda" : "",
+                           .program = program_};
         order.entropy.resize(64);
-        // Up to 256 bytes come whole or not at all; nobody could go on without.
+        // Without it two clones would draw the same numbers.
         if (::getrandom(order.entropy.data(), order.entropy.size(), 0) !=
             static_cast<ssize_t>(order.entropy.size()))
-            order.entropy.clear();
-        order.wall_clock_ns =
-            static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                           std::chrono::system_clock::now().time_since_epoch())
-                                           .count());
-        if (mount_disk_)
-            order.device = "/dev/vda";
-        order.program = program_;
+            return system_error("get random bytes for", "a clone");
         return order;
+    }
+
+    /// Tells a clone that it runs, over vsock by calling it.
+    [[nodiscard]] result<void> say_first_word() {
+        auto order = first_word();
+        return order ? link_->wake(*order, patience_) : std::move(order).error();
     }
 
     [[nodiscard]] result<void> launch(const machine_request& request, std::string& command_line) {

@@ -339,7 +339,6 @@ private:
         e.dilation = dilation_;
         if (request_.machine)
             e.kernel = hello->kernel_release;
-        const auto wall = std::chrono::system_clock::now().time_since_epoch();
         const auto& spec = request_.test->spec;
         limit_ = scaled(spec.body_limit());
         wire::run_test order{
@@ -369,9 +368,7 @@ private:
         }
         if (fault("wrong-topology"))
             order.topology = "1n7l1c1t";
-        link().send(
-            wire::welcome{.wall_clock_ns = static_cast<std::uint64_t>(
-                              std::chrono::duration_cast<std::chrono::nanoseconds>(wall).count())});
+        link().send(wire::welcome{.wall_clock_ns = wall_clock_ns()});
         link().send(order);
         enter(point::preparing,
               scaled(std::chrono::seconds(30)) +
