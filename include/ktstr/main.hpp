@@ -22,5 +22,6 @@ inline int keep_host_only_body(int fd) {
 int main(int argc, char** argv) {
     if (ktstr::guest::is_guest_init())
         ktstr::guest::run_as_init();
+    ktstr::guest::continue_as_body();
     return ktstr::host::run_program(argc, argv, {.keep_body = &ktstr::detail::keep_host_only_body});
 }

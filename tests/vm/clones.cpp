@@ -16,6 +16,11 @@
 
 using namespace ktstr;
 
+// The same program before and after an edit.
+#ifndef KTSTR_CLONES_BUILD
+#    define KTSTR_CLONES_BUILD 1
+#endif
+
 namespace {
 
 std::string first_line(const char* path) {
@@ -44,6 +49,7 @@ KTSTR_TEST(identity) {
     std::printf("uuid %s\n", first_line("/proc/sys/kernel/random/uuid").c_str());
     std::printf("clock %lld\n", static_cast<long long>(std::time(nullptr)));
     std::printf("program %s\n", program);
+    std::printf("build %d\n", KTSTR_CLONES_BUILD);
 }
 
 KTSTR_TEST(same_pages) {
@@ -81,3 +87,10 @@ KTSTR_TEST(fails) {
 KTSTR_TEST(crashes) {
     ::_exit(7);
 }
+
+#if KTSTR_CLONES_BUILD > 1
+// Known to this build alone.
+KTSTR_TEST(added) {
+    KTSTR_CHECK(registered_tests().size() > 1);
+}
+#endif

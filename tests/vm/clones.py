@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""clones.py PROGRAM: clones are machines of their own, and run the program of now; templates are booted once, shared,
-rebuilt when damaged, and never believed when they do not wake. PROGRAM is that of clones.cpp."""
+"""clones.py PROGRAM EDITED: clones are machines of their own, and run the program of now; templates are booted once,
+shared, rebuilt when damaged, and never believed when they do not wake. Both are clones.cpp, EDITED is its next build."""
 import glob
 import json
 import os
@@ -14,7 +14,7 @@ import time
 
 import expect
 
-program = os.path.abspath(sys.argv[1])
+program, edited = map(os.path.abspath, sys.argv[1:3])
 wrong = []
 place = tempfile.mkdtemp(prefix="ktstr-clones-")
 runtime = os.path.join(place, "runtime")
@@ -79,25 +79,30 @@ require(codes == [0, 0, 0], f"three clones at once on the same pages: exit codes
 
 # ---- the program of now ---------------------------------------------------------------------------
 rebuilt = os.path.join(place, "rebuilt")
-shutil.copy(program, rebuilt)
-with open(rebuilt, "ab") as out:
-    out.write(b"\0")  # another file, as after a build
 known = templates()
-code, events, said = run("a rebuilt program", "--filter", "identity", "--keep", which=rebuilt)
-require(code == 0 and events[0]["boot"] == "clone", f"rebuilt: exit code {code}, {events}\n{said}")
-require("booting a template" not in said and templates() == known, "a rebuilt program cost a template")
-require(words(events[0]["artifacts"])["program"] == "/ktstr/payload/init", "a rebuilt program is not what ran")
+# A build that changed nothing, and one that changed a body and added a test.
+for build, source, runs in (("1", program, "/init"), ("2", edited, "/ktstr/program/init")):
+    shutil.copy(source, rebuilt + ".new")
+    os.replace(rebuilt + ".new", rebuilt)
+    code, events, said = run(f"a rebuilt program, {build}", "--filter", "identity", "--keep", which=rebuilt)
+    require(code == 0 and events[0]["boot"] == "clone", f"rebuilt: exit code {code}, {events}\n{said}")
+    require("booting a template" not in said and templates() == known, "a rebuilt program cost a template")
+    ran = words(events[0]["artifacts"])
+    require((ran["build"], ran["program"]) == (build, runs), f"a rebuilt program is not what ran: {ran}")
+code, events, said = run("a test that the template does not know", "--filter", "added", which=rebuilt)
+require(code == 0 and events[0]["boot"] == "clone", f"added: exit code {code}, {events}\n{said}")
 
 # ---- the same verdicts ----------------------------------------------------------------------------
 verdicts = {}
-for how in ((), ("--no-clone",)):
-    code, events, said = run(f"verdicts {how}", "--exclude", "identity", "--exclude", "same_pages", *how)
+for how, which in (((), program), (("--no-clone",), program), ((), edited)):
+    code, events, said = run(f"verdicts {how} {os.path.basename(which)}", "--exclude", "identity", "--exclude",
+                             "same_pages", *(("--exclude", "added") if which == edited else ()), *how, which=which)
     require(code == 1, f"{how}: exit code {code}\n{said}")
-    verdicts[how] = [(e["name"], e["verdict"], e["reason"], e["message"]) for e in events]
+    verdicts[how, which] = [(e["name"], e["verdict"], e["reason"], e["message"]) for e in events]
     booted = {e["name"]: e["boot"] for e in events}
     require(booted["boots_cold"] == "cold", "no_clone was cloned")
     require(set(booted.values()) == ({"cold"} if how else {"cold", "clone"}), f"{how}: booted {booted}")
-require(sorted(verdicts[()]) == sorted(verdicts[("--no-clone",)]), f"cold and cloned disagree: {verdicts}")
+require(len({tuple(sorted(v)) for v in verdicts.values()}) == 1, f"cold and cloned disagree: {verdicts}")
 code, events, said = run("a cold boot says why", "--filter", "boots_cold")
 require("booted cold: the test asks for it" in said, "no reason for the cold boot")
 

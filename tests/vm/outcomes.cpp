@@ -123,6 +123,18 @@ KTSTR_TEST(fails_in_a_forked_child, duration = 1s) {
     ::waitpid(child, nullptr, 0);
 }
 
+// The child returns from the body; the parent is not done. Only the parent's end is the body's.
+KTSTR_TEST(a_forked_child_returns, duration = 1s) {
+    const pid_t child = ::fork();
+    KTSTR_REQUIRE(child >= 0);
+    if (child == 0)
+        return;
+    int status = -1;
+    KTSTR_REQUIRE(::waitpid(child, &status, 0) == child);
+    KTSTR_CHECK(status == 0);
+    KTSTR_FAIL("the parent went on");
+}
+
 KTSTR_TEST(says_fail, duration = 1s) {
     KTSTR_FAIL("the reason given");
 }

@@ -11,6 +11,7 @@ EXPECTED = {
     "fails_a_check": ("fail", "check"),
     "ends_at_a_require": ("fail", "check"),
     "fails_in_a_forked_child": ("fail", "check"),
+    "a_forked_child_returns": ("fail", "check"),
     "says_fail": ("fail", "check"),
     "says_skip": ("skip", "skipped"),
     "throws": ("fail", "exception"),

@@ -71,6 +71,12 @@ public:
         return *seen_;
     }
 
+    /// Bodies run in another program from now on: the one of `size` bytes on a clone's disk.
+    void change_program(std::uint64_t size) {
+        if (waiting_)
+            waiting_->change_program(size);
+    }
+
     /// Serves the host over another link, which a clone's first word came over.
     void serve(link to_host) {
         link_ = std::move(to_host);
@@ -143,8 +149,11 @@ private:
             command_->pump_output(send);
         if (scheduler_ && ready(on_scheduler))
             scheduler_->pump_output(send);
-        if (ready(on_signal))
+        if (ready(on_signal) || (body_ && body_->reported()))
             reap();
+        // Nothing of the body's process is worth waiting for once it has reported.
+        if (body_ && body_->reported())
+            body_ended(0);
         if (ready(on_timer))
             timer_expired();
         if (ready(on_link)) {
@@ -193,7 +202,7 @@ private:
             leaving_ = true;
             return;
         }
-        if (!options_.is_init)
+        if (!options_.is_init || welcome->wall_clock_ns == 0)
             return;
         const timespec host_time{static_cast<time_t>(welcome->wall_clock_ns / 1'000'000'000U),
                                  static_cast<long>(welcome->wall_clock_ns % 1'000'000'000U)};
@@ -221,16 +230,11 @@ private:
             return;
         }
         order_ = std::move(order);
-        test_ = nullptr;
-        for (const test_case* t : registered_tests())
-            if (t->name == order_->name)
-                test_ = t;
         const auto wanted = parse_topology(order_->topology);
-        if (test_ == nullptr || !wanted) {
+        if (!wanted) {
             finish({.verdict = verdict::inconclusive,
                     .reason = reason::infrastructure,
-                    .message = "the guest was asked for test '" + order_->name + "' on topology '" +
-                               order_->topology + "', which its program does not have"});
+                    .message = "the guest was asked for the topology '" + order_->topology + "'"});
             return;
         }
         if (order_->prove_topology) {
@@ -284,6 +288,11 @@ private:
                 return failed(made.error());
             waiting_.emplace(std::move(*made));
         }
+        if (!waiting_end_.empty()) {
+            waiting_->pump_output(wire::stream::err,
+                                  [this](const auto& message) { link_.send(message); });
+            return failed(plain_error("start", "the current test program", "it " + waiting_end_));
+        }
         if (auto begun = waiting_->begin(*order_); !begun)
             return failed(begun.error());
         body_.emplace(*std::move(waiting_));
@@ -325,6 +334,7 @@ private:
     }
 
     void reap() {
+        // Everything that is known to have ended, before anything is concluded from it.
         signalfd_siginfo info{};
         while (::read(signals_.get(), &info, sizeof info) > 0) {
         }
@@ -333,6 +343,8 @@ private:
         while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
             if (body_ && pid == body_->pid())
                 body_ended(status);
+            else if (waiting_ && pid == waiting_->pid())
+                waiting_end_ = describe_end(status);
             else if (command_ && pid == command_->pid())
                 command_ended(status);
             else if (scheduler_ && pid == scheduler_->pid())
@@ -424,13 +436,13 @@ private:
     unique_fd signals_;
     unique_fd timer_;
     std::optional<wire::run_test> order_;
-    const test_case* test_ = nullptr;
     std::optional<body_process> waiting_;  ///< forked, and not yet told which body it is
     std::optional<observed_machine> seen_;
     std::optional<body_process> body_;
     std::optional<command_process> command_;
     std::optional<scheduler_process> scheduler_;
     std::string scheduler_end_;
+    std::string waiting_end_;  ///< how the waiting process ended, when it did
     std::uint64_t deadline_ns_ = 0;
     bool timed_out_ = false;
     bool scheduler_died_ = false;

@@ -137,13 +137,101 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
     worker_sink() = [](const wire::worker& w) { detail::send_report(w); };
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
     context ctx(data);
+    const pid_t self = ::getpid();
     const auto begin = now_ns(CLOCK_MONOTONIC);
     auto end = detail::call_body(test, ctx);
+    // A process that the body forked has come back instead of exiting. The body has not ended.
+    if (::getpid() != self)
+        ::_exit(0);
     end.body_ns = now_ns(CLOCK_MONOTONIC) - begin;
     std::fflush(nullptr);
     detail::send_report(end);
     // No destructors of globals: they belong to the parent's image of this process.
     ::_exit(0);
+}
+
+/// Set for a body's process that has become another program: the descriptors of its reports and of
+/// its counters, "REPORT,COUNTERS".
+inline constexpr const char* body_variable = "KTSTR_BODY";
+
+/// The memory behind a body's counters, seen by its process and by the agent.
+[[nodiscard]] inline body_counters* map_counters(int fd) {
+    void* page = ::mmap(nullptr, sizeof(body_counters), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return page == MAP_FAILED ? nullptr : static_cast<body_counters*>(page);
+}
+
+namespace detail {
+
+/// The child's life from its fork to its body: waits for the order. A message of eight bytes, which no
+/// order is as short as, tells it to become the program of that size on a clone's disk and wait there.
+[[noreturn]] inline void wait_for_body(int report_fd, int counters_fd, body_counters& counters) {
+    const auto refuse = [report_fd](std::string why) {
+        current_report() = {report_fd, nullptr};
+        send_report(wire::outcome{.verdict = verdict::inconclusive,
+                                  .reason = reason::infrastructure,
+                                  .message = std::move(why)});
+        ::_exit(0);
+    };
+    std::string bytes(wire::max_payload, '\0');
+    ssize_t n = 0;
+    do {
+        n = ::recv(report_fd, bytes.data(), bytes.size(), 0);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        ::_exit(0);  // nobody needs this body
+    const std::string_view text(bytes.data(), static_cast<std::size_t>(n));
+    if (text.size() == sizeof(std::uint64_t)) {
+        // All of it in one request: page by page, each fault would wait for a disk.
+        const unique_fd program(::open(wire::program_path, O_RDONLY | O_CLOEXEC));
+        const auto size = wire::detail::get_le<std::uint64_t>(text.data());
+        constexpr std::uint64_t piece = std::uint64_t{1} << 20;
+        for (std::uint64_t at = 0; at < size; at += piece)
+            ::readahead(program.get(), static_cast<off64_t>(at), piece);
+        for (const int fd : {report_fd, counters_fd})
+            ::fcntl(fd, F_SETFD, 0);
+        const auto held = std::to_string(report_fd) + ',' + std::to_string(counters_fd);
+        ::setenv(body_variable, held.c_str(), 1);
+        char name[] = "/init";
+        char* const argv[] = {name, nullptr};
+        ::execve(wire::program_path, argv, environ);
+        refuse(system_error("start", "the current test program").message());
+    }
+    const auto order = wire::decode<wire::run_test>(text);
+    const auto shape = order ? parse_topology(order->topology) : std::nullopt;
+    const test_case* test = nullptr;
+    for (const test_case* t : registered_tests())
+        if (order && t->name == order->name)
+            test = t;
+    if (test == nullptr || !shape)
+        refuse("the guest was asked for test '" + (order ? order->name : std::string("?")) +
+               "' on topology '" + (order ? order->topology : std::string("?")) +
+               "', which its program does not have");
+    context_data data;
+    data.topology = *shape;
+    data.duration = std::chrono::milliseconds(order->duration_ms);
+    data.seed = order->seed;
+    data.test_name = order->name;
+    data.dilation = order->dilation;
+    run_body_child(*test, data, report_fd, counters);
+}
+
+}  // namespace detail
+
+/// Goes on as the body's process in the program that it has become. Returns when this process is none.
+inline void continue_as_body() {
+    const char* const where = std::getenv(body_variable);
+    if (where == nullptr)
+        return;
+    char* comma = nullptr;
+    const int report = static_cast<int>(std::strtol(where, &comma, 10));
+    const int memory = *comma == ',' ? std::atoi(comma + 1) : -1;
+    body_counters* const counters = map_counters(memory);
+    if (counters == nullptr)
+        return;
+    ::unsetenv(body_variable);
+    for (const int fd : {report, memory})
+        ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    detail::wait_for_body(report, memory, *counters);
 }
 
 /// The parent's hold on a running body.
@@ -153,11 +241,14 @@ public:
     /// hold it ready; without one it ends with its parent.
     [[nodiscard]] static result<body_process> prepare() {
         body_process body;
-        void* page = ::mmap(nullptr, sizeof(body_counters), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED)
+        const unique_fd memory(::memfd_create("ktstr-counters", MFD_CLOEXEC));
+        if (!memory || ::ftruncate(memory.get(), sizeof(body_counters)) != 0)
+            return system_error("make memory for", "the body's counters");
+        body.counters_ = map_counters(memory.get());
+        if (body.counters_ == nullptr)
             return system_error("map memory for", "the body's counters");
-        body.counters_ = new (page) body_counters;
+        new (body.counters_) body_counters;
+        body.oom_kills_before_ = read_oom_kills();
         int out[2], err[2], report[2];
         if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0 ||
             ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) != 0)
@@ -185,21 +276,27 @@ public:
             // Held open here, the parent's end would hide the parent's end.
             for (unique_fd* theirs : {&body.out_, &body.err_, &body.report_})
                 theirs->reset();
-            wait_in_child(report_write.get(), *body.counters_);
+            detail::wait_for_body(report_write.get(), memory.get(), *body.counters_);
         }
         for (int fd : {body.out_.get(), body.err_.get(), body.report_.get()})
             ::fcntl(fd, F_SETFL, O_NONBLOCK);
         return body;
     }
 
+    /// Makes the waiting process another program. Should that fail, it reports so.
+    void change_program(std::uint64_t size) {
+        std::string bytes;
+        wire::detail::put_le(bytes, size);
+        (void)tell(bytes);
+    }
+
     /// Lets the body begin.
     [[nodiscard]] result<void> begin(const wire::run_test& order) {
-        steal_before_ = read_steal_ticks();
-        oom_kills_before_ = read_oom_kills();
+        // Reading a clock that is not there costs an emulator as much as starting the body.
+        if (has_steal_clock().value_or(true))
+            steal_before_ = read_steal_ticks();
         started_ns_ = now_ns(CLOCK_MONOTONIC);
-        const auto bytes = wire::encode(order);
-        if (::send(report_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) !=
-            static_cast<ssize_t>(bytes.size()))
+        if (!tell(wire::encode(order)))
             return system_error("start", "the body's process");
         return {};
     }
@@ -229,6 +326,9 @@ public:
     [[nodiscard]] int report_fd() const noexcept { return report_.get(); }
 
     [[nodiscard]] std::uint64_t output_dropped() const noexcept { return output_dropped_; }
+
+    /// Whether the body has said how it ended. Its process has nothing left to do then.
+    [[nodiscard]] bool reported() const noexcept { return outcome_.has_value(); }
 
     /// Reads what the body wrote and passes it on, within the limit. `send` takes a wire message.
     /// At most as much as a pipe holds, so that a body that never stops writing can't keep the
@@ -290,7 +390,8 @@ public:
         }
     }
 
-    /// The outcome once the body's process has ended with `wait_status`. Call after the last pump.
+    /// The outcome, once the body has reported or its process has ended with `wait_status`. Call after
+    /// the last pump.
     [[nodiscard]] wire::outcome finish(int wait_status) const {
         wire::outcome end;
         const auto failed = [&end](reason why, std::string text) {
@@ -322,36 +423,18 @@ public:
         end.output_dropped = output_dropped_;
         if (end.body_ns == 0)
             end.body_ns = now_ns(CLOCK_MONOTONIC) - started_ns_;
-        if (const auto after = read_steal_ticks();
-            after && steal_before_ && *after >= *steal_before_)
-            end.steal_ticks = *after - *steal_before_;
+        if (steal_before_)
+            if (const auto after = read_steal_ticks(); after && *after >= *steal_before_)
+                end.steal_ticks = *after - *steal_before_;
         return end;
     }
 
 private:
     body_process() = default;
 
-    [[noreturn]] static void wait_in_child(int report_fd, body_counters& counters) {
-        std::string bytes(wire::max_payload, '\0');
-        ssize_t n = 0;
-        do {
-            n = ::recv(report_fd, bytes.data(), bytes.size(), 0);
-        } while (n < 0 && errno == EINTR);
-        const auto order = wire::decode<wire::run_test>(
-            std::string_view(bytes.data(), n > 0 ? static_cast<std::size_t>(n) : 0));
-        const auto shape = order ? parse_topology(order->topology) : std::nullopt;
-        if (!shape)
-            ::_exit(0);  // nobody needs this body
-        context_data data;
-        data.topology = *shape;
-        data.duration = std::chrono::milliseconds(order->duration_ms);
-        data.seed = order->seed;
-        data.test_name = order->name;
-        data.dilation = order->dilation;
-        for (const test_case* t : registered_tests())
-            if (t->name == order->name)
-                run_body_child(*t, data, report_fd, counters);
-        ::_exit(127);
+    [[nodiscard]] bool tell(std::string_view bytes) {
+        return ::send(report_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+               static_cast<ssize_t>(bytes.size());
     }
 
     pid_t pid_ = -1;

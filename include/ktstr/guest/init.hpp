@@ -66,14 +66,6 @@ inline void say(const std::string& text) {
 /// PID 1's whole life.
 [[noreturn]] inline void run_as_init() {
     try {
-        if (const char* fd = std::getenv(resumed_link_variable)) {
-            // A clone that has just become this program: the machine is ready, only the link is new.
-            unique_fd resumed(std::atoi(fd));
-            ::fcntl(resumed.get(), F_SETFD, FD_CLOEXEC);
-            ::unsetenv(resumed_link_variable);
-            agent(link(std::move(resumed)), {.is_init = true}).serve();
-            power_off();
-        }
         const auto failures = mount_all();
         unique_fd console(::open("/dev/console", O_RDWR | O_NOCTTY));
         if (console)
@@ -96,7 +88,8 @@ inline void say(const std::string& text) {
             ready.make_ready();
             const bool vsock = command_line->find("ktstr.link=vsock") != std::string::npos;
             if (auto woken = stand_by(std::move(*opened), vsock,
-                                      prove_template(*command_line, ready.machine())))
+                                      prove_template(*command_line, ready.machine()),
+                                      [&ready](std::uint64_t size) { ready.change_program(size); }))
                 ready.serve(std::move(*woken));
             else
                 say(woken.error().message());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The life of a template, and the first moments of each of its clones. A template boots, comes to
-// rest and waits; it is saved while it waits. A clone wakes up in that wait, becomes a machine of its
-// own (entropy, wall clock), and becomes the current test program by execve: nothing of the program
-// that booted the template is left in it. Runs as PID 1 in the guest.
+// rest and waits; it is saved while it waits. A clone wakes up in that wait and becomes a machine of
+// its own (entropy, wall clock). The agent stays; where the test program is another than the one that
+// booted the template, it takes the place of /init, and bodies run in it. Runs as PID 1 in the guest.
 #pragma once
 
 #include <ktstr/base/result.hpp>
@@ -13,10 +13,9 @@
 #include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
 
-#include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -35,9 +34,6 @@
 #include <unistd.h>
 
 namespace ktstr::guest {
-
-/// Set for the program that a clone becomes: the descriptor of its link.
-inline constexpr const char* resumed_link_variable = "KTSTR_RESUMED_LINK";
 
 /// The share of CPU time that went idle between two readings of /proc/stat, 0 to 1.
 class idle_meter {
@@ -114,6 +110,19 @@ inline void wait_for_rest(bool& idle) {
     return fd;
 }
 
+/// Makes the way to the test program on a clone's disk before there is one. What a kernel remembers of
+/// this file system (the root, one inode of fixed size) is the same for every program; the program's
+/// own bytes it has never read, and reads from the clone's disk.
+[[nodiscard]] inline result<void> mount_program() {
+    for (const char* root : {wire::program_root, wire::files_root})
+        ::mkdir(root, 0755);
+    struct ::stat facts {};
+    if (::mount(wire::program_device, wire::program_root, "erofs", MS_RDONLY | MS_NODEV, "") != 0 ||
+        ::stat(wire::program_path, &facts) != 0)
+        return system_error("mount the disk of", "the test program");
+    return {};
+}
+
 /// Waits, across the moment in which the machine is saved and woken, for the word to go on.
 [[nodiscard]] inline wire::resume wait_for_resume(link& serial, const unique_fd& listener,
                                                   link& reached) {
@@ -149,10 +158,11 @@ inline void wait_for_rest(bool& idle) {
 
 }  // namespace detail
 
-/// The template's side of the link: hello, rest, wait. Returns in a clone: with its link when the
-/// program that booted the template is the current one, else only on failure, in one sentence.
+/// The template's side of the link: hello, rest, wait. Returns in a clone, with its link;
+/// `new_program` is called at once when bodies are to run in another program than the template's.
 [[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock,
-                                           const wire::topology_proof& proof) {
+                                           const wire::topology_proof& proof,
+                                           const std::function<void(std::uint64_t)>& new_program) {
     link builder(std::move(connected));
     utsname names{};
     ::uname(&names);
@@ -168,7 +178,8 @@ inline void wait_for_rest(bool& idle) {
             return std::move(opened).error();
         listener = std::move(*opened);
     }
-    ::mkdir(std::string(wire::payload_root).c_str(), 0755);
+    if (auto mounted = detail::mount_program(); !mounted)
+        return std::move(mounted).error();
     ::sync();
     bool idle = false;
     detail::wait_for_rest(idle);
@@ -181,26 +192,18 @@ inline void wait_for_rest(bool& idle) {
     }
     link reached;
     const auto order = detail::wait_for_resume(builder, listener, reached);
+    if (order.program_size != 0)
+        new_program(order.program_size);
 
     const timespec host_time{static_cast<time_t>(order.wall_clock_ns / 1'000'000'000U),
                              static_cast<long>(order.wall_clock_ns % 1'000'000'000U)};
     ::clock_settime(CLOCK_REALTIME, &host_time);
     if (auto seeded = reseed(order.entropy); !seeded)
         return std::move(seeded).error();
-    link& to_host = vsock ? reached : builder;
-    const std::string root(wire::payload_root);
-    if (!order.device.empty() &&
-        ::mount(order.device.c_str(), root.c_str(), "erofs", MS_RDONLY | MS_NODEV, "") != 0)
-        return system_error("mount the test program's disk", order.device);
-    if (order.program.empty())
-        return std::move(to_host).begin_again();
-    const int fd = to_host.fd();
-    ::fcntl(fd, F_SETFD, 0);
-    ::setenv(resumed_link_variable, std::to_string(fd).c_str(), 1);
-    const std::string program = root + order.program;
-    std::array<char*, 2> argv{const_cast<char*>("/init"), nullptr};
-    ::execve(program.c_str(), argv.data(), environ);
-    return system_error("start", program);
+    if (order.mount_files &&
+        ::mount(wire::files_device, wire::files_root, "erofs", MS_RDONLY | MS_NODEV, "") != 0)
+        return system_error("mount the test's files", wire::files_device);
+    return std::move(vsock ? reached : builder).begin_again();
 }
 
 }  // namespace ktstr::guest

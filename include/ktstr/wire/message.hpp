@@ -147,20 +147,21 @@ struct settled {
 struct welcome {
     static constexpr auto type = message_type::welcome;
     std::uint32_t version = protocol_version;
-    std::uint64_t wall_clock_ns = 0;  ///< CLOCK_REALTIME of the host
+    /// CLOCK_REALTIME of the host; 0: the guest is a clone and has it already.
+    std::uint64_t wall_clock_ns = 0;
     auto fields(auto& f) { return f(version, wall_clock_ns); }
 };
 
-/// The first word to a clone, read by the agent of its template: makes the machine one of its own and
-/// hands it over to the current program, which says hello as after a boot.
+/// The first word to a clone, read by the agent of its template: makes the machine one of its own.
 struct resume {
     static constexpr auto type = message_type::resume;
     std::uint64_t wall_clock_ns = 0;  ///< CLOCK_REALTIME of the host
     std::string entropy{};            ///< fresh random bytes, for this clone alone
-    std::string device{};  ///< block device with the program and its files; empty: none is needed
-    std::string
-        program{};  ///< its path below payload_root; empty: the one that booted the template
-    auto fields(auto& f) { return f(wall_clock_ns, entropy, device, program); }
+    bool mount_files = false;         ///< the test needs files of the clone's second disk
+    /// Bytes of the program on the clone's first disk, in which bodies run; 0: they run in the one that
+    /// booted the template.
+    std::uint64_t program_size = 0;
+    auto fields(auto& f) { return f(wall_clock_ns, entropy, mount_files, program_size); }
 };
 
 struct run_test {

@@ -11,7 +11,7 @@ namespace ktstr::wire {
 
 /// Raised by every change of a frame's or a message's layout. Both sides must agree exactly; a
 /// mismatch is refused in the handshake with both numbers in the message.
-inline constexpr std::uint32_t protocol_version = 2;
+inline constexpr std::uint32_t protocol_version = 3;
 
 /// First four bytes of every frame, "KTR1" as stored (little-endian).
 inline constexpr std::uint32_t frame_magic = 0x3152544bU;
@@ -29,8 +29,14 @@ inline constexpr std::uint64_t max_output_per_test = 4U * 1024U * 1024U;
 /// Most checks whose text is sent for one test; further failures are only counted.
 inline constexpr std::uint64_t max_failed_checks_sent = 100;
 
-/// Where a clone finds the files that reached it after it started.
-inline constexpr std::string_view payload_root = "/ktstr/payload";
+/// The disks of a clone, and where each is mounted. The first holds the current test program and is
+/// mounted by the template already; the second holds the test's files and is mounted by a clone that
+/// needs them.
+inline constexpr const char* program_device = "/dev/vda";
+inline constexpr const char* program_root = "/ktstr/program";
+inline constexpr const char* program_path = "/ktstr/program/init";
+inline constexpr const char* files_device = "/dev/vdb";
+inline constexpr const char* files_root = "/ktstr/files";
 
 /// vsock port on which the host listens when the context id is this machine's own.
 inline constexpr std::uint32_t vsock_port = 5151;

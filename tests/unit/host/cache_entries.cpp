@@ -5,6 +5,8 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -291,4 +293,25 @@ TEST_CASE("hashes tell contents and divisions apart") {
     CHECK(hash_text("content") != hash_text("Content"));
     CHECK(content_hash{}.add("ab").add("c").hex() != content_hash{}.add("a").add("bc").hex());
     CHECK_FALSE(hash_file(scratch.path() / "none"));
+}
+
+TEST_CASE("a hole has the hash of its zeros") {
+    const scratch_directory scratch;
+    const auto file = scratch.write("f", "begin");
+    const auto with = [&](std::size_t size, std::size_t at, std::string_view text) {
+        std::string content = unit::content_of(file);
+        content.resize(size);
+        content.replace(at, text.size(), text);
+        std::filesystem::resize_file(file, size);
+        std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+        out.seekp(static_cast<std::streamoff>(at));
+        out << text << std::flush;
+        CHECK(unit::content_of(file) == content);
+        CHECK(*hash_file(file) == hash_text(content));
+    };
+    with(300'000, 250'000, "middle");   // begins and ends with data, holes between and behind
+    with(2'000'001, 1'999'998, "end");  // ends with data
+    std::filesystem::resize_file(file, 0);
+    CHECK(*hash_file(file) == hash_text(""));
+    with(100'000, 0, "");  // nothing but a hole
 }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
+#include <ktstr/host/clone/test_program.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "scratch_directory.hpp"
+#include "small_elf.hpp"
 
 using namespace ktstr;
 using namespace ktstr::host;
@@ -22,7 +25,7 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
     request.qemu.path = scratch.write("qemu", "qemu");
     request.qemu.version_text = "10";
     request.base_id = "libraries";
-    request.disk_size = 64U << 20;
+    request.disk_sizes = {64U << 20, 64U << 20};
     const auto key = template_key(request);
     REQUIRE(key);
 
@@ -38,7 +41,8 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
         [&](auto& r) { r.qemu.path = scratch.write("qemu2", "qemu"); },
         [](auto& r) { r.qemu.version_text = "11"; },
         [](auto& r) { r.base_id = "other libraries"; },
-        [](auto& r) { r.disk_size *= 2; },
+        [](auto& r) { r.disk_sizes[0] *= 2; },
+        [](auto& r) { r.disk_sizes[1] *= 2; },
     };
     for (std::size_t i = 0; i < other.size(); ++i) {
         INFO("change " << i);
@@ -53,7 +57,8 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
         [](auto& r) { r.program_id = "rebuilt"; },
         [](auto& r) { r.machine.tsc_khz = 2'000'001; },
         [](auto& r) { r.machine.initrd = "/cache/another"; },
-        [](auto& r) { r.machine.payload = "/cache/another"; },
+        [](auto& r) { r.machine.disks = {"/cache/another"}; },
+        [](auto& r) { r.disk = "/cache/another"; },
         [](auto& r) { r.slowdown = 4; },
         [](auto& r) { r.private_dir = "/tmp/another"; },
     };
@@ -73,6 +78,51 @@ TEST_CASE("a disk has room, and grows in steps", "[clone]") {
     STATIC_REQUIRE(payload_disk_size(1) == 64U << 20);
     STATIC_REQUIRE(payload_disk_size(64U << 20) == 64U << 20);
     STATIC_REQUIRE(payload_disk_size((64U << 20) + 1) == 128U << 20);
+    STATIC_REQUIRE(program_room(1) == 32U << 20);
+    STATIC_REQUIRE(program_room((32U << 20) + 1) == 64U << 20);
+}
+
+TEST_CASE("a program is what its segments cover", "[clone]") {
+    const scratch_directory scratch;
+    const auto loaded = unit::elf_with_notes(unit::note(4, "unit", "text"));
+    CHECK(loadable_size(loaded) == loaded.size());
+    CHECK(loadable_size(loaded + "debug information") == loaded.size());
+    CHECK(loadable_size("#!/bin/sh") == 9);
+    CHECK(loadable_size(loaded.substr(0, 70)) == 70);  // its headers are cut off
+    const auto program = test_program::open(scratch.write("a", loaded));
+    const auto rebuilt = test_program::open(scratch.write("b", loaded + "other debug information"));
+    const auto changed =
+        test_program::open(scratch.write("c", unit::elf_with_notes(unit::note(4, "unit", "body"))));
+    REQUIRE((program && rebuilt && changed));
+    CHECK(program->bytes() == loaded);
+    CHECK(rebuilt->id() == program->id());
+    CHECK(changed->id() != program->id());
+    CHECK_FALSE(test_program::open(scratch.path() / "none"));
+}
+
+// A template's kernel has looked at the file system of its first disk, and a clone's kernel does not
+// look again: all but the program's own bytes must be the same for every program.
+TEST_CASE("the disks of two programs differ in the program alone", "[clone]") {
+    const scratch_directory scratch;
+    std::string images[2];
+    const std::string programs[2] = {std::string(5000, 'a'), std::string(90'000, 'b')};
+    for (int i = 0; i < 2; ++i) {
+        guest_tree tree;
+        REQUIRE(tree.add_text("/init", programs[i], 0755, tree_layer::top,
+                              program_room(programs[i].size())));
+        const auto path = scratch.path() / std::to_string(i);
+        const auto size = host::detail::make_disk(tree, path);
+        REQUIRE(size);
+        CHECK(*size == std::filesystem::file_size(path));
+        images[i] = unit::content_of(path);
+    }
+    const auto at = images[0].find(programs[0]);
+    REQUIRE(at != std::string::npos);
+    CHECK(images[1].find(programs[1]) == at);
+    CHECK(at % 4096 == 0);
+    CHECK(images[0].size() == images[1].size());
+    CHECK(images[0].substr(0, at) == images[1].substr(0, at));
+    CHECK(images[1].find_first_not_of('\0', at + programs[1].size()) == std::string::npos);
 }
 
 TEST_CASE("a template says what it is, and its words are not in its key") {

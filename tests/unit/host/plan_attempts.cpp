@@ -92,6 +92,17 @@ TEST_CASE("until-fail stops at the first that is no pass", "[plan][attempts]") {
     CHECK(run(at_most, {pass, fail}) == ends(fail, 2, true));
 }
 
+TEST_CASE("whether a pass is followed by another attempt is known before it ends",
+          "[plan][attempts]") {
+    CHECK_FALSE(attempts({.repeat = {}, .until_fail = false, .retries = 3}).repeats());
+    CHECK(attempts({.repeat = {}, .until_fail = true, .retries = 0}).repeats());
+    attempts twice({.repeat = 2, .until_fail = false, .retries = 0});
+    CHECK(twice.repeats());
+    CHECK_FALSE(twice.record(verdict::pass, none));
+    CHECK_FALSE(twice.repeats());
+    CHECK(twice.record(verdict::pass, none));
+}
+
 TEST_CASE("each repetition has its own retries", "[plan][attempts]") {
     const attempt_policy both{2, false, 1};
     CHECK(run(both, {fail, pass, fail, pass}) == ends(pass, 4, true));

@@ -134,7 +134,7 @@ TEST_CASE("a template keeps its memory in files, and a clone begins with them", 
     auto m = small();
     m.boot = machine::boot_kind::as_template;
     m.ram = {"/c/ram0", "/c/ram1"};
-    m.payload = "/c/disk";
+    m.disks = {"/c/program", "/c/files"};
     const machine_wires wires{.qmp = 5, .console = 6, .link = 7};
     auto words = qemu_arguments(m, wires, "t");
     CHECK(value_of(words, "-object", 1) ==
@@ -148,7 +148,11 @@ TEST_CASE("a template keeps its memory in files, and a clone begins with them", 
     CHECK(value_of(words, "-object", 0) ==
           "memory-backend-file,id=ram0,size=512M,mem-path=/c/ram0,share=off");
     CHECK(value_of(words, "-incoming") == "defer");
-    CHECK(value_of(words, "-drive").find("readonly=on") != std::string::npos);
+    // It runs when it is told to, however early its state was loaded.
+    CHECK(std::find(words.begin(), words.end(), "-S") != words.end());
+    for (const int disk : {0, 1})
+        CHECK(value_of(words, "-drive", disk).find("readonly=on") != std::string::npos);
+    CHECK(value_of(words, "-drive", 1).ends_with("=/c/files"));
     // Its kernel is in its memory.
     CHECK(value_of(words, "-kernel") == "(none)");
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Where the clones of one run come from: for each test its template and the disk with its program.
+// Where the clones of one run come from: for each test its template, the disk with its files, and the
+// program that runs in it.
 // Each kind of machine is asked for once in a run; whoever needs one that is being booted waits for it,
 // and tests with another go on meanwhile. Host side.
 #pragma once
 
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
+#include <ktstr/host/clone/test_program.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
@@ -30,7 +32,8 @@ public:
         std::optional<host::machine> machine;  ///< absent: the test boots cold
         machine_template source;
         payload files;
-        std::string why_cold;  ///< empty when it was asked for
+        std::uint64_t program_size = 0;  ///< see wire::resume
+        std::string why_cold;            ///< empty when it was asked for
     };
 
     clone_sources(const host_setup& setup, std::filesystem::path private_dir, int stop_fd,
@@ -52,6 +55,8 @@ public:
             return cold("a wrong topology is to be seen");
         if (test.spec.performance_mode)
             return cold("performance_mode has memory of its own");
+        if (auto known = know_program(); !known)
+            return cold(known.error().message());
         auto files = payload_for(test);
         if (!files)
             return cold(files.error().message());
@@ -62,7 +67,7 @@ public:
         m.memory_mib = memory_rule(shape.total_cpus(), test.spec.memory_mib, files->unpacked);
         m.memory_mib = (m.memory_mib + 63) / 64 * 64;
         m.boot = machine::boot_kind::clone;
-        m.payload = files->image;
+        m.disks = {files->program, files->files};
         clone made;
         made.machine = std::move(m);
         made.files = std::move(*files);
@@ -72,25 +77,33 @@ public:
     /// Gives a planned clone its template, which is booted now if there is none: call it with the
     /// machine's CPUs and memory reserved. False, and why_cold, when there can be none.
     [[nodiscard]] bool attach(clone& planned) {
-        auto booted = *planned.machine;
-        booted.boot = machine::boot_kind::cold;
-        booted.payload.clear();
-        auto source = template_for({.machine = std::move(booted),
-                                    .qemu = setup_.qemu,
-                                    .links = setup_.links,
-                                    .private_dir = private_dir_,
-                                    .disk_size = planned.files.disk_size,
-                                    .program_id = planned.files.program_id,
-                                    .base_id = planned.files.base_id,
-                                    .kernel_release = setup_.kernel.release,
-                                    .slowdown = setup_.slowdown,
-                                    .stop_fd = stop_fd_});
+        auto source = template_for(request_for(planned));
         if (!source) {
             planned = cold(source.error().message());
             return false;
         }
-        planned.machine->ram = source->ram;
-        planned.source = std::move(*source);
+        attach(planned, std::move(*source));
+        return true;
+    }
+
+    /// As attach(), but only with a template that this run has had before: nothing is booted or looked
+    /// up.
+    [[nodiscard]] bool attach_known(clone& planned) {
+        const auto key = template_key(request_for(planned));
+        if (!key)
+            return false;
+        std::shared_ptr<slot> there;
+        {
+            const std::lock_guard lock(mutex_);
+            if (const auto found = slots_.find(*key); found != slots_.end())
+                there = found->second;
+        }
+        if (!there)
+            return false;
+        const std::unique_lock lock(there->making, std::try_to_lock);
+        if (!lock || !there->made || !*there->made)
+            return false;
+        attach(planned, **there->made);
         return true;
     }
 
@@ -111,10 +124,46 @@ private:
         std::optional<result<machine_template>> made;
     };
 
+    [[nodiscard]] template_request request_for(const clone& planned) const {
+        auto booted = *planned.machine;
+        booted.boot = machine::boot_kind::cold;
+        booted.disks.clear();
+        return {.machine = std::move(booted),
+                .qemu = setup_.qemu,
+                .links = setup_.links,
+                .private_dir = private_dir_,
+                .disk = planned.files.program,
+                .disk_sizes = planned.files.sizes,
+                .program_id = program_->id(),
+                .base_id = planned.files.base_id,
+                .kernel_release = setup_.kernel.release,
+                .slowdown = setup_.slowdown,
+                .stop_fd = stop_fd_};
+    }
+
+    void attach(clone& planned, machine_template source) const {
+        planned.machine->ram = source.ram;
+        planned.source = std::move(source);
+        planned.program_size =
+            planned.source.program_id == program_->id() ? 0 : program_->bytes().size();
+    }
+
     static clone cold(std::string why) {
         clone none;
         none.why_cold = std::move(why);
         return none;
+    }
+
+    /// Once for the run: the program that runs, even if a build puts another in its place meanwhile.
+    [[nodiscard]] result<void> know_program() {
+        const std::lock_guard lock(mutex_);
+        if (program_)
+            return {};
+        auto opened = test_program::open("/proc/self/exe");
+        if (!opened)
+            return std::move(opened).error();
+        program_.emplace(std::move(*opened));
+        return {};
     }
 
     [[nodiscard]] result<payload> payload_for(const test_case& test) {
@@ -132,7 +181,7 @@ private:
         const std::lock_guard lock(mutex_);
         if (const auto known = payloads_.find(name); known != payloads_.end())
             return known->second;
-        auto built = build_payload(cache_, input, say_);
+        auto built = build_payload(cache_, input, program_->bytes(), say_);
         if (built)
             payloads_.emplace(name, *built);
         return built;
@@ -181,6 +230,7 @@ private:
     progress_callback say_;
     bool wrong_topology_;  ///< test-only: the order will be a false one
     std::mutex mutex_;
+    std::optional<test_program> program_;
     std::map<std::string, payload> payloads_;
     std::map<std::string, std::shared_ptr<slot>> slots_;
 };

@@ -14,6 +14,7 @@
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/version.hpp>
+#include <ktstr/wire/agent_identity.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <array>
@@ -37,19 +38,20 @@ struct machine_template {
     std::string key;
     std::vector<std::filesystem::path> ram;  ///< one file for each node
     std::filesystem::path state;
-    std::string program_id;  ///< the test program that booted it
+    std::string program_id;  ///< the test program that booted it, by content
     std::shared_ptr<unique_fd> in_use;
 };
 
 struct template_request {
-    host::machine machine;  ///< as for a cold boot; boot, ram and payload are filled in here
+    host::machine machine;  ///< as for a cold boot; boot, ram and disks are filled in here
     host::qemu qemu;
     link_facts links;
     std::filesystem::path private_dir;
-    std::uint64_t disk_size = 0;  ///< of the payload
-    std::string program_id;       ///< of the current test program
-    std::string base_id;          ///< of the files below the payload
-    std::string kernel_release;   ///< for people
+    std::filesystem::path disk;                 ///< with the current test program
+    std::array<std::uint64_t, 2> disk_sizes{};  ///< of the clones' disks, bytes
+    std::string program_id;                     ///< of the current test program, by content
+    std::string base_id;                        ///< of the libraries and modules
+    std::string kernel_release;                 ///< for people
     double slowdown = 1;
     int stop_fd = -1;
 };
@@ -60,14 +62,17 @@ namespace detail {
 
 /// What a saved machine depends on in this host's CPU: under KVM its features are the guest's, and
 /// under emulation its clock is.
-inline std::string cpu_of_host() {
-    std::ifstream in("/proc/cpuinfo");
-    std::string text;
-    for (std::string line; std::getline(in, line) && !line.empty();)
-        for (const char* field : {"vendor_id", "cpu family", "model", "stepping", "flags"})
-            if (line.starts_with(field))
-                text += line + '\n';
-    return text;
+inline const std::string& cpu_of_host() {
+    static const std::string known = [] {
+        std::ifstream in("/proc/cpuinfo");
+        std::string text;
+        for (std::string line; std::getline(in, line) && !line.empty();)
+            for (const char* field : {"vendor_id", "cpu family", "model", "stepping", "flags"})
+                if (line.starts_with(field))
+                    text += line + '\n';
+        return text;
+    }();
+    return known;
 }
 
 inline result<void> add_file(content_hash& hash, const std::filesystem::path& path) {
@@ -82,12 +87,12 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
 }  // namespace detail
 
 /// Names a kind of machine: whatever changes it changes the key, and nothing that does not does. The
-/// test program is not in it, its libraries are.
+/// test program is not in it; its libraries are, and the agent, which stays that of the template.
 [[nodiscard]] inline result<std::string> template_key(const template_request& request) {
     const auto& m = request.machine;
     content_hash hash;
     hash.add(std::string_view("ktstr template 1")).add(std::string_view(version));
-    hash.add(wire::protocol_version);
+    hash.add(wire::protocol_version).add(wire::agent_identity);
     for (const auto& file : {m.kernel, request.qemu.path})
         if (auto added = detail::add_file(hash, file); !added)
             return added.error();
@@ -96,11 +101,13 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     auto plain = m;
     plain.tsc_khz.reset();
     plain.initrd.clear();
-    plain.payload.clear();
+    plain.disks.clear();
     plain.boot = machine::boot_kind::cold;
     for (const auto& word : qemu_arguments(plain, {}, "template"))
         hash.add(std::string_view(word));
-    hash.add(std::string_view(request.base_id)).add(request.disk_size);
+    hash.add(std::string_view(request.base_id));
+    for (const auto size : request.disk_sizes)
+        hash.add(size);
     hash.add(std::string_view(detail::cpu_of_host()));
     return hash.hex();
 }
@@ -304,12 +311,13 @@ private:
                 m.tsc_khz = host_tsc_khz();
             for (int node = 0; node < nodes; ++node)
                 m.ram.push_back(directory / ram_name(node));
-            // As large as the clones' disk and never read: the partition scan at most.
-            m.payload = request.private_dir / ("disk-" + key);
+            // As large as the clones' and never read, but for a look for partitions.
+            const auto files = request.private_dir / ("disk-" + key);
             const unique_fd disk(
-                ::open(m.payload.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-            if (!disk || ::ftruncate(disk.get(), static_cast<off_t>(request.disk_size)) != 0)
+                ::open(files.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+            if (!disk || ::ftruncate(disk.get(), static_cast<off_t>(request.disk_sizes[1])) != 0)
                 return system_error("make the disk of", "a template");
+            m.disks = {request.disk, files};
             if (auto written = detail::write_text(directory / "program", request.program_id);
                 !written)
                 return written;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What reaches a clone after it has started: the current test program and its files, as a read-only
-// disk. The libraries and modules are in the template already; their identity is base_id. Packed
+// What a test brings to a clone, as two read-only disks: the test program, and files such as its
+// scheduler. The libraries and modules are in the template already; their identity is base_id. Packed
 // once per set of inputs, as the initramfs is. Host side.
 #pragma once
 
@@ -8,29 +8,32 @@
 #include <ktstr/host/cache/cache.hpp>
 #include <ktstr/host/initramfs/erofs_writer.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/wire/protocol.hpp>
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <unistd.h>
 
 namespace ktstr::host {
 
 struct payload {
-    std::filesystem::path image;
+    std::filesystem::path program;         ///< the image of the first disk
+    std::filesystem::path files;           ///< and of the second
+    std::array<std::uint64_t, 2> sizes{};  ///< theirs, bytes; as those of the template
     std::uint64_t unpacked =
-        0;  ///< bytes the whole guest tree takes, in steps; for the memory rule
-    std::uint64_t disk_size = 0;  ///< bytes; the same for a template and all of its clones
-    std::string program_id;       ///< identity of the test program
-    std::string base_id;          ///< identity of the libraries and modules below it
+        0;                ///< bytes the whole guest tree takes, in steps; for the memory rule
+    std::string base_id;  ///< identity of the libraries and modules below it
     std::shared_ptr<unique_fd> in_use;
 };
 
 /// A disk's size can't change under a guest that has seen it, so sizes come in few steps: a rebuilt
-/// program fits the disk that its template knows.
+/// scheduler fits the disk that its template knows.
 [[nodiscard]] constexpr std::uint64_t payload_disk_size(std::uint64_t image) {
     std::uint64_t size = std::uint64_t{64} << 20;
     while (size < image)
@@ -38,27 +41,50 @@ struct payload {
     return size;
 }
 
+/// The length of the program's file on its disk. The template's kernel has looked at that file, so it
+/// has to be as long for every program; what is behind a program's bytes, nobody reads.
+[[nodiscard]] constexpr std::uint64_t program_room(std::uint64_t program) {
+    std::uint64_t room = std::uint64_t{32} << 20;
+    while (room < program)
+        room *= 2;
+    return room;
+}
+
 namespace detail {
 
 inline constexpr std::string_view payload_kind = "payload";
 
-inline result<void> make_payload(const initramfs_input& input,
+/// Writes one disk of a payload. Returns its size.
+inline result<std::uint64_t> make_disk(const guest_tree& tree, const std::filesystem::path& path) {
+    const unique_fd out = create_file(path);
+    if (!out)
+        return cache_error("create", path);
+    const auto image = write_erofs(tree, tree_layer::top, out.get(), path.string());
+    if (!image)
+        return image.error();
+    const auto size = payload_disk_size(*image);
+    if (::ftruncate(out.get(), static_cast<off_t>(size)) != 0)
+        return cache_error("write", path);
+    return size;
+}
+
+inline result<void> make_payload(const initramfs_input& input, std::string_view program,
                                  const std::filesystem::path& directory) {
     auto planted = plant(input);
     if (!planted)
         return std::move(planted).error();
     const guest_tree& tree = *planted;
-    const auto path = directory / "image";
-    const unique_fd out = create_file(path);
-    if (!out)
-        return cache_error("create", path);
-    const auto size = write_erofs(tree, tree_layer::top, out.get(), path.string());
-    if (!size)
-        return size.error();
-    if (::ftruncate(out.get(), static_cast<off_t>(payload_disk_size(*size))) != 0)
-        return cache_error("write", path);
+    if (auto made = make_disk(tree, directory / "files"); !made)
+        return made.error();
+    guest_tree first;
+    if (auto added = first.add_text("/init", std::string(program), 0755, tree_layer::top,
+                                    program_room(program.size()));
+        !added)
+        return added;
+    if (auto made = make_disk(first, directory / "program"); !made)
+        return made.error();
     // In steps, so that a program that grows a little keeps its machine's size, and its template.
-    std::uint64_t unpacked = 0;
+    std::uint64_t unpacked = program.size();
     for (const auto& [at, node] : tree.nodes())
         unpacked += node.identity.size;
     unpacked = (unpacked >> 25) + 1;
@@ -74,7 +100,9 @@ inline result<void> make_payload(const initramfs_input& input,
 }  // namespace detail
 
 /// The payload for these inputs, from the cache where possible.
+/// `program`: what the input's program needs to run, see test_program.
 inline result<payload> build_payload(const cache& in, const initramfs_input& input,
+                                     std::string_view program,
                                      const progress_callback& progress = {}) {
     const auto key = detail::key_of(input);
     if (!key)
@@ -88,7 +116,7 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
         detail::payload_kind, *key, options,
         [&](const std::filesystem::path& directory) {
             made = true;
-            return detail::make_payload(input, directory);
+            return detail::make_payload(input, program, directory);
         },
         [](const cache_entry& there) { return detail::libraries_unchanged(there); });
     if (!entry)
@@ -101,18 +129,15 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
     const auto unpacked = detail::read_text(entry->path / "unpacked");
     if (!unpacked)
         return unpacked.error();
-    content_hash program;
-    if (auto added = detail::add_identity(program, input.init_elf); !added)
-        return added.error();
     payload ready;
-    ready.program_id = program.hex();
     ready.unpacked = std::strtoull(unpacked->c_str(), nullptr, 10);
-    ready.image = entry->path / "image";
+    ready.program = entry->path / "program";
+    ready.files = entry->path / "files";
     ready.base_id = std::move(*base);
     ready.in_use = entry->in_use;
     for (const manifest_file& file : entry->content.files)
-        if (file.path == "image")
-            ready.disk_size = file.size;
+        if (file.path == "program" || file.path == "files")
+            ready.sizes[file.path == "program" ? 0 : 1] = file.size;
     return ready;
 }
 

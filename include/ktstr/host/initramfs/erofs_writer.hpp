@@ -144,7 +144,7 @@ inline result<std::uint64_t> write_erofs(const guest_tree& tree, tree_layer laye
         node.source = &source;
         if (source.source.empty()) {
             node.bytes = source.content;
-            node.size = node.bytes.size();
+            node.size = std::max<std::uint64_t>(node.bytes.size(), source.room);
         } else {
             node.size = source.identity.size;
         }

@@ -32,6 +32,7 @@ struct tree_node {
     std::filesystem::path source;  ///< a file's content on the host
     file_identity identity;        ///< of the source when it was added
     bool decompress = false;       ///< the source is a module that may be compressed
+    std::uint64_t room = 0;        ///< in an image, the length of a file without `source`
     dev_t device = 0;
 };
 
@@ -64,12 +65,14 @@ public:
         node.content = target;
         nodes_.try_emplace(walk(path, layer, false), std::move(node));
     }
+    /// `room`: in an image the file is made this long, with zeros behind the content.
     result<void> add_text(const std::string& path, std::string content, mode_t mode,
-                          tree_layer layer) {
+                          tree_layer layer, std::uint64_t room = 0) {
         tree_node node;
         node.layer = layer;
         node.mode = S_IFREG | mode;
         node.content = std::move(content);
+        node.room = room;
         return add(walk(path, layer, false), std::move(node));
     }
     /// `path` is a guest path, or the result of mirror_path().

@@ -161,8 +161,6 @@ inline result<void> plant_base(guest_tree& tree, const initramfs_input& input) {
 
 inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
     using enum tree_layer;
-    if (auto added = tree.add_file("/init", input.init_elf, 0755, top); !added)
-        return added;
     for (const guest_program& program : input.programs) {
         std::error_code failed;
         const std::string place =
@@ -181,7 +179,7 @@ inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
     return {};
 }
 
-/// Both layers of a guest.
+/// Both layers of a guest, but for the test program itself.
 inline result<guest_tree> plant(const initramfs_input& input) {
     guest_tree tree;
     if (auto planted = plant_base(tree, input); !planted)
@@ -238,7 +236,9 @@ inline result<void> make_initramfs(const cache& in, const initramfs_input& input
     auto planted = plant(input);
     if (!planted)
         return std::move(planted).error();
-    const guest_tree& tree = *planted;
+    guest_tree& tree = *planted;
+    if (auto added = tree.add_file("/init", input.init_elf, 0755, tree_layer::top); !added)
+        return added;
     cache::make_options options;
     options.what = "the guest's libraries and modules";
     options.progress = progress;

@@ -34,6 +34,11 @@ public:
     /// Number of the attempt that runs now, from 1.
     [[nodiscard]] int current() const { return count_ + 1; }
 
+    /// Whether a good outcome of the current attempt lets another one follow.
+    [[nodiscard]] bool repeats() const {
+        return policy_.repeat ? repetitions_ + 1 < *policy_.repeat : policy_.until_fail;
+    }
+
     /// Takes the current attempt's outcome; the test's own outcome if that was the last attempt.
     [[nodiscard]] std::optional<final_outcome> record(verdict result, reason why) {
         ++count_;

@@ -69,8 +69,8 @@ namespace detail {
     return files;
 }
 
-/// The kernel for the inner machines: the same as the outer one's, with the modules of its link,
-/// unpacked, because the outer machine has no tool to unpack them with.
+/// The kernel for the inner machines: the same as the outer one's, with the modules of its link and of
+/// its clones, unpacked, because the outer machine has no tool to unpack them with.
 [[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(const host::kernel& kernel) {
     const std::string root(nested_kernel_dir);
     std::vector<guest_file> files;
@@ -78,7 +78,9 @@ namespace detail {
         {.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
     if (!kernel.config.empty())
         files.push_back({.guest_path = root + "/config", .host_path = kernel.config});
-    auto modules = modules_for(kernel, vsock_modules);
+    std::vector<std::string_view> names(vsock_modules.begin(), vsock_modules.end());
+    names.insert(names.end(), clone_modules.begin(), clone_modules.end());
+    auto modules = modules_for(kernel, names);
     if (!modules)
         return std::move(modules).error();
     std::string depends, before;
@@ -192,15 +194,20 @@ namespace detail {
     archive = std::move(*built);
 
     int vcpus = 1, memory = 256;
+    std::set<std::pair<std::string, int>> kinds;  // of machines: each has a template
     for (const test_case* test : tests) {
         const auto shape = machine_shape(test->spec, wanted.topology);
         if (test->spec.host_only)
             continue;
         vcpus = std::max(vcpus, shape.total_cpus());
         // An inner machine's initramfs is small beside the outer one's; its rule is what counts.
-        memory =
-            std::max(memory, memory_rule(shape.total_cpus(), test->spec.memory_mib, 64U << 20));
+        const int its = memory_rule(shape.total_cpus(), test->spec.memory_mib, 64U << 20);
+        memory = std::max(memory, its);
+        kinds.emplace(to_text(shape), its);
     }
+    int templates = 0;
+    for (const auto& [shape, its] : kinds)
+        templates += its;
     machine m;
     // More CPUs than any test has vCPUs, so that an unmasked machine is never short of them and a
     // masked one is short for that reason alone.
@@ -208,7 +215,8 @@ namespace detail {
         .numa_nodes = 1, .llcs = 1, .cores = std::min(vcpus + 2, max_vcpus), .threads = 1};
     m.accel = accelerator::tcg;
     m.nested_virtualization = true;
-    m.memory_mib = memory * wanted.jobs.value_or(1) + 512 +
+    // The templates lie in a tmpfs, which takes half of memory at most.
+    m.memory_mib = memory * wanted.jobs.value_or(1) + 2 * templates + 512 +
                    static_cast<int>(archive.size * 3 >> 20) + 64 * m.topology.total_cpus();
     m.kernel = setup.kernel.image;
     m.initrd = archive.path;

@@ -21,7 +21,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -71,20 +73,28 @@ public:
 
 private:
     void work() {
+        next_machine ahead;
         for (;;) {
             if (stop_signal::received() != 0)
                 return;
             const auto i = next_.fetch_add(1);
             if (i >= tests_.size())
                 return;
-            run_test(*tests_[i]);
+            run_test(*tests_[i], ahead);
         }
     }
 
-    void run_test(const test_case& test) {
+    void run_test(const test_case& test, next_machine& ahead) {
         attempts plan(attempt_policy::of(wanted_));
         for (;;) {
-            auto finished = run_attempt(test, plan.current());
+            const auto prepare_next = [&] {
+                const auto i = next_.load();
+                if (plan.repeats())
+                    prepare(test, ahead);
+                else if (i < tests_.size())
+                    prepare(*tests_[i], ahead);
+            };
+            auto finished = run_attempt(test, plan.current(), ahead, prepare_next);
             if (finished.interrupted)
                 return;
             auto& event = finished.event;
@@ -101,13 +111,8 @@ private:
         bool interrupted = false;
     };
 
-    /// `cold`: why the machine must not be a clone; nullptr: it may be.
-    [[nodiscard]] attempt_end run_attempt(const test_case& test, int attempt,
-                                          const std::string* cold = nullptr) {
-        const auto shape = machine_shape(test.spec, wanted_.topology);
-        if (const auto lacking = unmet_requirement(setup_, test.spec, shape))
-            return {not_run(test, attempt, shape, reason::requirement, *lacking)};
-        clone_sources::clone cloned;
+    [[nodiscard]] session_request request_for(const test_case& test, int attempt,
+                                              const topology& shape) const {
         session_request request;
         request.test = &test;
         request.topology = shape;
@@ -120,6 +125,43 @@ private:
         request.stop_fd = stop_fd_;
         request.faults = wanted_.internal.faults;
         if (!test.spec.host_only) {
+            request.qemu = setup_.qemu.path;
+            request.links = setup_.links;
+            request.kernel_release = setup_.kernel.release;
+        }
+        return request;
+    }
+
+    static void put(const clone_sources::clone& cloned, session_request& request) {
+        request.machine = *cloned.machine;
+        request.clone_state = cloned.source.state;
+        request.program_size = cloned.program_size;
+    }
+
+    /// Starts the machine of the test that this thread probably runs next.
+    void prepare(const test_case& test, next_machine& ahead) {
+        const auto shape = machine_shape(test.spec, wanted_.topology);
+        if (test.spec.host_only || unmet_requirement(setup_, test.spec, shape))
+            return;
+        auto cloned = clones_.plan_for(test, shape);
+        if (!cloned.machine || !clones_.attach_known(cloned))
+            return;
+        auto request = request_for(test, 1, shape);
+        put(cloned, request);
+        ahead.prepare(machine_of(request),
+                      std::make_shared<clone_sources::clone>(std::move(cloned)));
+    }
+
+    /// `cold`: why the machine must not be a clone; nullptr: it may be.
+    [[nodiscard]] attempt_end run_attempt(const test_case& test, int attempt, next_machine& ahead,
+                                          const std::function<void()>& meanwhile,
+                                          const std::string* cold = nullptr) {
+        const auto shape = machine_shape(test.spec, wanted_.topology);
+        if (const auto lacking = unmet_requirement(setup_, test.spec, shape))
+            return {not_run(test, attempt, shape, reason::requirement, *lacking)};
+        clone_sources::clone cloned;
+        auto request = request_for(test, attempt, shape);
+        if (!test.spec.host_only) {
             if (cold == nullptr)
                 cloned = clones_.plan_for(test, shape);
             if (cloned.machine)
@@ -127,9 +169,6 @@ private:
             else if (auto booting = cold_machine(request, shape); !booting)
                 return {not_run(test, attempt, shape, reason::infrastructure,
                                 booting.error().message())};
-            request.qemu = setup_.qemu.path;
-            request.links = setup_.links;
-            request.kernel_release = setup_.kernel.release;
         }
         const auto cpus = static_cast<std::size_t>(
             test.spec.cpu_budget.value_or(test.spec.host_only ? 1 : shape.total_cpus()));
@@ -142,16 +181,15 @@ private:
         reservation share = std::move(**entered);
         if (cloned.machine) {
             if (clones_.attach(cloned)) {
-                request.machine = *cloned.machine;
-                request.clone_state = cloned.source.state;
-                request.same_program = cloned.source.program_id == cloned.files.program_id;
+                put(cloned, request);
             } else if (auto booting = cold_machine(request, shape); !booting) {
                 return {not_run(test, attempt, shape, reason::infrastructure,
                                 booting.error().message())};
             }
         }
         std::vector<std::string> notes = place(request, test.spec, share);
-        auto done = session(request, events_).run();
+        auto prepared = cloned.machine ? ahead.take(machine_of(request)) : next_machine::started{};
+        auto done = session(request, events_).run(std::move(prepared), meanwhile);
         done.event.notes.insert(done.event.notes.end(), notes.begin(), notes.end());
         share.release();
         if (cloned.machine && !done.remains.said_hello && !done.remains.interrupted) {
@@ -160,7 +198,7 @@ private:
             const auto why = "the clone did not come up (" + done.event.message +
                              "); its template is thrown away";
             clones_.distrust(cloned);
-            return run_attempt(test, attempt, &why);
+            return run_attempt(test, attempt, ahead, meanwhile, &why);
         }
         if (request.machine && !cloned.machine)
             if (const auto why = cold != nullptr ? *cold : cloned.why_cold; !why.empty())
@@ -177,7 +215,7 @@ private:
         if (done.remains.kvm_died) {
             remember_kvm_failure(setup_.cache_root, done.event.message);
             if (wanted_.accel == accel_wish::automatic)
-                return again_under_emulation(test, attempt, std::move(done.event));
+                return again_under_emulation(test, attempt, ahead, std::move(done.event));
             impossible_ = true;
         }
         if (share.cpus().size() < cpus && !test.spec.cpu_budget)
@@ -247,12 +285,12 @@ private:
     /// auto promises a machine that works: KVM that died is remembered and the test gets another
     /// machine, said aloud. This is not a retry of the test; its body may not even have begun.
     [[nodiscard]] attempt_end again_under_emulation(const test_case& test, int attempt,
-                                                    test_finished died) {
+                                                    next_machine& ahead, test_finished died) {
         {
             const std::lock_guard lock(mutex_);
             setup_.accel = accelerator::tcg;
         }
-        auto end = run_attempt(test, attempt);
+        auto end = run_attempt(test, attempt, ahead, {});
         end.event.notes.push_back("run again under emulation (tcg): " + died.message);
         return end;
     }

@@ -15,6 +15,7 @@
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qmp.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <filesystem>
@@ -48,9 +49,9 @@ struct machine_request {
     host::placement placement = {};
     std::vector<int> process_cpus = {};  ///< host CPUs all of QEMU's threads are put on; empty: any
     std::filesystem::path state = {};    ///< of a clone: what its devices begin with
-    std::string program = {};  ///< of a clone: the program on its disk; empty: its template's
-    bool mount_disk = false;   ///< of a clone: it needs files of its disk
-    double slowdown = 1;       ///< of this host against a real one, when it is an emulated machine
+    std::uint64_t program_size = 0;      ///< of a clone, see wire::resume
+    bool mount_files = false;            ///< of a clone: it needs the files of its second disk
+    double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
 };
 
 class running_machine {
@@ -62,7 +63,31 @@ public:
         made->name_ = request.name;
         if (auto started = made->launch(request, command_line); !started)
             return std::move(started).error();
+        if (auto placed = made->place(request.placement); !placed)
+            return std::move(placed).error();
         return made;
+    }
+
+    /// Starts a clone's QEMU ahead of its turn and loads its state: go() needs to do little then. Its
+    /// place comes later, see place().
+    [[nodiscard]] static result<std::unique_ptr<running_machine>> prepare(
+        const machine_request& request, std::string& command_line) {
+        auto made = std::unique_ptr<running_machine>(new running_machine);
+        made->name_ = request.name;
+        if (auto started = made->launch(request, command_line); !started)
+            return std::move(started).error();
+        if (auto loaded = made->load(); !loaded)
+            return std::move(loaded).error();
+        return made;
+    }
+
+    /// Puts its threads where they belong. Before go(): the guest never runs on more than it was given.
+    [[nodiscard]] result<void> place(const placement& wanted) {
+        auto placed = place_threads(wanted, vcpus_, process_.pid());
+        if (!placed)
+            return std::move(placed).error();
+        placed_ = std::move(*placed);
+        return {};
     }
 
     running_machine(const running_machine&) = delete;
@@ -71,11 +96,17 @@ public:
 
     /// Lets the guest run.
     [[nodiscard]] result<void> go() {
-        if (state_)
-            return wake();
+        if (auto loaded = load(); !loaded)
+            return loaded;
         if (auto going = qmp_.ask("cont"); !going)
             return refused(std::move(going).error());
-        return {};
+        if (!clone_)
+            return {};
+        // A kernel may refuse a call to a machine whose vsock device has not started.
+        if (link_->calls())
+            if (auto running = qmp_.wait_until_running(); !running)
+                return refused(std::move(running).error());
+        return say_first_word();
     }
 
     /// Calls a clone again whose transport was reset under the first call, which is how a virtual
@@ -141,11 +172,18 @@ public:
     [[nodiscard]] error refused(error fallback) {
         process_.end_within(2000);
         read_errors();
-        if (words_.empty())
+        std::string line;
+        for (std::size_t at = 0; at < words_.size();) {
+            const auto end = std::min(words_.find('\n', at), words_.size());
+            const std::string_view said = std::string_view(words_).substr(at, end - at);
+            // A warning is no cause.
+            if (said.find("warning:") == std::string_view::npos &&
+                (line.empty() || said.find("qemu-system") != std::string_view::npos))
+                line = said;
+            at = end + 1;
+        }
+        if (line.empty())
             return fallback;
-        auto line = words_.substr(0, words_.find('\n'));
-        if (const auto last = words_.rfind("qemu-system"); last != std::string::npos)
-            line = words_.substr(last, words_.find('\n', last) - last);
         const bool memory = line.find("allocate memory") != std::string::npos;
         return plain_error("start the machine of", name_, line,
                            memory ? "lower memory_mib or --jobs" : "");
@@ -169,8 +207,10 @@ public:
 private:
     running_machine() = default;
 
-    /// Loads a clone's state, at whose end it runs, and tells it so.
-    [[nodiscard]] result<void> wake() {
+    /// Lets QEMU load a clone's state, if it has not yet.
+    [[nodiscard]] result<void> load() {
+        if (!state_)
+            return {};
         if (auto left = qmp_.leave_memory_out(); !left)
             return refused(std::move(left).error());
         if (auto passed = qmp_.pass_fd("state", state_.get()); !passed)
@@ -178,15 +218,13 @@ private:
         state_.reset();
         if (auto begun = qmp_.ask("migrate-incoming", {{"uri", "fd:state"}}); !begun)
             return refused(std::move(begun).error());
-        if (auto woken = say_first_word(); !woken)
-            return refused(std::move(woken).error());
         return {};
     }
 
     [[nodiscard]] result<wire::resume> first_word() const {
         wire::resume order{.wall_clock_ns = wall_clock_ns(),
-                           .device = mount_disk_ ? "/dev/vda" : "",
-                           .program = program_};
+                           .mount_files = mount_files_,
+                           .program_size = program_size_};
         order.entropy.resize(64);
         // Without it two clones would draw the same numbers.
         if (::getrandom(order.entropy.data(), order.entropy.size(), 0) !=
@@ -215,8 +253,8 @@ private:
             if (!state_)
                 return system_error("open a template's state", request.state.string());
             clone_ = true;
-            program_ = request.program;
-            mount_disk_ = request.mount_disk || !program_.empty();
+            program_size_ = request.program_size;
+            mount_files_ = request.mount_files;
         }
         std::array<int, 2> qmp_pair{}, console_pair{}, errors{};
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair.data()) != 0 ||
@@ -258,11 +296,6 @@ private:
         if (!vcpus)
             return refused(std::move(vcpus).error());
         vcpus_ = std::move(*vcpus);
-        // Before the first instruction of the guest: it never runs on more than it was given.
-        auto placed = place_threads(request.placement, vcpus_, process_.pid());
-        if (!placed)
-            return std::move(placed).error();
-        placed_ = std::move(*placed);
         has_steal_ = request.machine.accel == accelerator::kvm && !vcpus_.empty() &&
                      qmp_.has_steal_clock(vcpus_.front());
         return {};
@@ -285,8 +318,8 @@ private:
     std::string kvm_last_words_;
     std::vector<vcpu_thread> vcpus_;
     unique_fd state_;
-    std::string program_;
-    bool mount_disk_ = false;
+    std::uint64_t program_size_ = 0;
+    bool mount_files_ = false;
     bool clone_ = false;
     std::chrono::milliseconds patience_{};
     int calls_ = 0;

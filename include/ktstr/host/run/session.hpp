@@ -13,6 +13,7 @@
 #include <ktstr/host/report/line_tail.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/run/calibration.hpp>
+#include <ktstr/host/run/next_machine.hpp>
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/machine.hpp>
@@ -24,6 +25,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,7 +53,7 @@ struct session_request {
     host::placement placement;
 
     std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
-    bool same_program = false;          ///< the template was booted by the current test program
+    std::uint64_t program_size = 0;     ///< of a clone, see wire::resume
     std::filesystem::path own_program;  ///< starts the keeper of a host_only body
     std::filesystem::path private_dir;
     std::uint64_t host_calibration_ns = 1;
@@ -59,6 +61,19 @@ struct session_request {
     int stop_fd = -1;
     std::vector<std::string> faults;  ///< test-only switches
 };
+
+[[nodiscard]] inline machine_request machine_of(const session_request& request) {
+    return {.machine = *request.machine,
+            .qemu = request.qemu,
+            .links = request.links,
+            .private_dir = request.private_dir,
+            .name = std::string(request.test->name),
+            .placement = request.placement,
+            .state = request.clone_state,
+            .program_size = request.program_size,
+            .mount_files = request.test->spec.scheduler != nullptr,
+            .slowdown = request.slowdown};
+}
 
 /// What is left of an attempt besides the event: the files for the artefacts.
 struct session_remains {
@@ -80,8 +95,12 @@ class session {
 public:
     session(const session_request& request, fan_out& events) : request_(request), events_(events) {}
 
-    [[nodiscard]] session_result run() {
+    /// `prepared`: the machine, where it was started ahead of its turn. `meanwhile` is called once while
+    /// the machine wakes up or boots, and never while a body runs.
+    [[nodiscard]] session_result run(next_machine::started prepared = {},
+                                     const std::function<void()>& meanwhile = {}) {
         begun_ = clock::now();
+        prepared_ = std::move(prepared);
         auto& e = result_.event;
         const auto& test = *request_.test;
         e.name = test.name;
@@ -104,6 +123,8 @@ public:
                              .at = event_clock::now()});
         if (auto started = request_.machine ? start_machine() : start_keeper(); !started)
             settle(reason::infrastructure, started.error().message());
+        else if (meanwhile && !settled_)
+            meanwhile();
         while (!settled_)
             turn();
         end_machine();
@@ -119,21 +140,18 @@ private:
     [[nodiscard]] result<void> start_machine() {
         stage("boot");
         const auto& m = *request_.machine;
-        auto started =
-            running_machine::start({.machine = m,
-                                    .qemu = request_.qemu,
-                                    .links = request_.links,
-                                    .private_dir = request_.private_dir,
-                                    .name = std::string(request_.test->name),
-                                    .placement = request_.placement,
-                                    .state = request_.clone_state,
-                                    .program = request_.same_program ? "" : "/init",
-                                    .mount_disk = request_.test->spec.scheduler != nullptr,
-                                    .slowdown = request_.slowdown},
-                                   result_.remains.command_line);
-        if (!started)
-            return std::move(started).error();
-        vm_ = std::move(*started);
+        if (prepared_.vm) {
+            vm_ = std::move(prepared_.vm);
+            result_.remains.command_line = std::move(prepared_.command_line);
+            if (auto placed = vm_->place(request_.placement); !placed)
+                return placed;
+        } else {
+            auto started =
+                running_machine::start(machine_of(request_), result_.remains.command_line);
+            if (!started)
+                return std::move(started).error();
+            vm_ = std::move(*started);
+        }
         result_.event.mask = vm_->placed().mask;
         for (const auto& note : vm_->placed().notes)
             result_.event.notes.push_back(note);
@@ -359,7 +377,7 @@ private:
                         static_cast<std::uint32_t>(request_.topology.distance(from, to)));
         if (spec.scheduler != nullptr) {
             if (!request_.clone_state.empty())
-                order.scheduler = wire::payload_root;
+                order.scheduler = wire::files_root;
             order.scheduler += "/ktstr/scheduler";
             for (const auto& a : spec.scheduler->args)
                 order.scheduler_args.emplace_back(a);
@@ -368,7 +386,8 @@ private:
         }
         if (fault("wrong-topology"))
             order.topology = "1n7l1c1t";
-        link().send(wire::welcome{.wall_clock_ns = wall_clock_ns()});
+        link().send(
+            wire::welcome{.wall_clock_ns = request_.clone_state.empty() ? wall_clock_ns() : 0});
         link().send(order);
         enter(point::preparing,
               scaled(std::chrono::seconds(30)) +
@@ -637,6 +656,7 @@ private:
     clock::time_point begun_{}, since_{}, deadline_{}, next_ping_{}, ping_sent_{}, ping_deadline_{};
     std::chrono::milliseconds limit_{};
     point at_ = point::boot;
+    next_machine::started prepared_;
     std::unique_ptr<running_machine> vm_;
     std::unique_ptr<host_link> keeper_link_;
     child keeper_;

@@ -48,13 +48,15 @@ struct machine {
     /// machine's own, as for a cold boot.
     std::vector<std::filesystem::path> ram;
     enum class boot_kind { cold, as_template, clone } boot = boot_kind::cold;
-    std::filesystem::path payload;  ///< the disk with the test program; empty: none
-    bool verbose_console = false;   ///< every kernel message on the console, not only warnings
+    std::vector<std::filesystem::path> disks;  ///< read-only; a clone's, see wire/protocol.hpp
+    bool verbose_console = false;  ///< every kernel message on the console, not only warnings
 
     // Performance mode.
     std::vector<std::vector<int>> host_nodes;  ///< memory of each node comes from these alone
     bool hugepages = false;                    ///< 2 MiB ones
     bool dedicated = false;  ///< no vCPU shares its host CPU: it need not give it up when idle
+
+    friend bool operator==(const machine&, const machine&) = default;
 };
 
 /// Whether emulation should take the vCPUs in turn on one thread instead of a thread each. Kernels spin

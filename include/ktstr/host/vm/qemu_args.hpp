@@ -91,10 +91,9 @@ struct machine_wires {
     const auto add = [&a](auto... text) { (a.emplace_back(text), ...); };
     add("-name", "ktstr-" + std::string(name) + ",debug-threads=on");
     add("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot");
+    add("-S");
     if (m.boot == machine::boot_kind::clone)
-        add("-incoming", "defer");  // and runs when its state has come
-    else
-        add("-S");
+        add("-incoming", "defer");
     // QEMU needs none of these once it runs; a guest that breaks out finds them shut.
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     add("-machine", "q35,hpet=off,smbus=off,sata=off,usb=off,graphics=off,vmport=off");
@@ -166,12 +165,13 @@ struct machine_wires {
             add("-device", "vhost-user-vsock-pci,disable-legacy=on,chardev=link");
             break;
     }
-    if (!m.payload.empty()) {
-        add("-drive",
-            "if=none,id=payload,format=raw,readonly=on,file.driver=file,file.locking=off,"
-            "file.filename=" +
-                m.payload.string());
-        add("-device", "virtio-blk-pci,drive=payload,disable-legacy=on");
+    for (std::size_t i = 0; i < m.disks.size(); ++i) {
+        const auto id = "disk" + std::to_string(i);
+        add("-drive", "if=none,id=" + id +
+                          ",format=raw,readonly=on,file.driver=file,file.locking=off,"
+                          "file.filename=" +
+                          m.disks[i].string());
+        add("-device", "virtio-blk-pci,drive=" + id + ",disable-legacy=on");
     }
     if (m.boot == machine::boot_kind::clone)
         return a;  // the kernel is in memory already, and reading it again would cost as much as waking

@@ -50,8 +50,8 @@ public:
         return {};
     }
 
-    /// Runs one command and returns its "return" value. Events that arrive meanwhile are dropped:
-    /// what they announce (shutdown, panic) is also seen as the end of the process.
+    /// Runs one command and returns its "return" value. Of events that arrive meanwhile only RESUME is
+    /// kept: what the others announce (shutdown, panic) is also seen as the end of the process.
     [[nodiscard]] result<nlohmann::json> ask(std::string_view command,
                                              nlohmann::json arguments = nlohmann::json::object()) {
         nlohmann::json request = {{"execute", command}};
@@ -70,12 +70,27 @@ public:
         return answer_to(command);
     }
 
+    /// Waits until the guest runs, with its devices: a clone does when its state has been loaded.
+    [[nodiscard]] result<void> wait_until_running() {
+        while (!resumed_) {
+            auto event = read_object(patience_);
+            if (!event)
+                return std::move(event).error();
+            note_event(*event);
+        }
+        // The event comes first and the devices follow; a command is carried out after both.
+        if (auto status = ask("query-status"); !status)
+            return std::move(status).error();
+        return {};
+    }
+
     /// The answer to the command sent last.
     [[nodiscard]] result<nlohmann::json> answer_to(std::string_view command) {
         for (;;) {
             auto answer = read_object(patience_);
             if (!answer)
                 return std::move(answer).error();
+            note_event(*answer);
             if (answer->contains("return"))
                 return (*answer)["return"];
             if (answer->contains("error"))
@@ -138,6 +153,10 @@ public:
     }
 
 private:
+    void note_event(const nlohmann::json& object) {
+        resumed_ = resumed_ || object.value("event", std::string{}) == "RESUME";
+    }
+
     [[nodiscard]] result<nlohmann::json> read_object(std::chrono::milliseconds limit) {
         const auto end = std::chrono::steady_clock::now() + limit;
         for (;;) {
@@ -170,6 +189,7 @@ private:
     unique_fd fd_;
     std::chrono::milliseconds patience_{};
     std::string buffer_;
+    bool resumed_ = false;
 };
 
 }  // namespace ktstr::host
