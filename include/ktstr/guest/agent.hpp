@@ -118,7 +118,7 @@ private:
     }
 
     void turn() {
-        std::array<pollfd, 9> fds{};
+        std::array<pollfd, 10> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd) {
             fds[count] = {fd, POLLIN, 0};
@@ -127,6 +127,7 @@ private:
         const auto on_link = watch(link_.fd());
         const auto on_signal = watch(signals_.get());
         const auto on_timer = watch(timer_.get());
+        const auto on_waiting = watch(waiting_ ? waiting_->report_fd() : -1);
         const auto on_report = watch(body_ ? body_->report_fd() : -1);
         const auto on_out = watch(body_ ? body_->out_fd() : -1);
         const auto on_err = watch(body_ ? body_->err_fd() : -1);
@@ -138,6 +139,11 @@ private:
         const auto ready = [&](std::size_t i) { return fds[i].revents != 0; };
         const auto send = [this](const auto& message) { link_.send(message); };
 
+        if (waiting_ && ready(on_waiting)) {
+            waiting_->pump_reports(send);
+            if (body_due_)
+                start_body();
+        }
         // Reports before the end of their sender, output before the outcome.
         if (body_ && ready(on_report))
             body_->pump_reports(send);
@@ -276,6 +282,11 @@ private:
     }
 
     void start_body() {
+        body_due_ = true;
+        if (waiting_ && waiting_->reported())
+            return finish(waiting_->finish(0));  // it could not become the program
+        if (waiting_ && !waiting_->arrived() && waiting_end_.empty())
+            return;  // it is not yet the program that it is to become
         enter(wire::guest_stage::body);
         const auto failed = [this](const error& e) {
             finish({.verdict = verdict::inconclusive,
@@ -344,12 +355,19 @@ private:
             if (body_ && pid == body_->pid())
                 body_ended(status);
             else if (waiting_ && pid == waiting_->pid())
-                waiting_end_ = describe_end(status);
+                waiting_ended(status);
             else if (command_ && pid == command_->pid())
                 command_ended(status);
             else if (scheduler_ && pid == scheduler_->pid())
                 scheduler_ended(status);
         }
+    }
+
+    void waiting_ended(int status) {
+        waiting_end_ = describe_end(status);
+        waiting_->pump_reports([this](const auto& message) { link_.send(message); });
+        if (body_due_)
+            start_body();
     }
 
     void body_ended(int status) {
@@ -444,6 +462,7 @@ private:
     std::string scheduler_end_;
     std::string waiting_end_;  ///< how the waiting process ended, when it did
     std::uint64_t deadline_ns_ = 0;
+    bool body_due_ = false;
     bool timed_out_ = false;
     bool scheduler_died_ = false;
     bool finished_ = false;

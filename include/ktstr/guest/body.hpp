@@ -231,6 +231,8 @@ inline void continue_as_body() {
     ::unsetenv(body_variable);
     for (const int fd : {report, memory})
         ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    detail::current_report() = {report, counters};
+    detail::send_report(wire::stage{wire::guest_stage::started, now_ns(CLOCK_BOOTTIME)});
     detail::wait_for_body(report, memory, *counters);
 }
 
@@ -285,6 +287,7 @@ public:
 
     /// Makes the waiting process another program. Should that fail, it reports so.
     void change_program(std::uint64_t size) {
+        arrived_ = false;
         std::string bytes;
         wire::detail::put_le(bytes, size);
         (void)tell(bytes);
@@ -313,7 +316,8 @@ public:
           started_ns_(other.started_ns_),
           failed_sent_(other.failed_sent_),
           output_sent_(other.output_sent_),
-          output_dropped_(other.output_dropped_) {}
+          output_dropped_(other.output_dropped_),
+          arrived_(other.arrived_) {}
     body_process& operator=(body_process&&) = delete;
     ~body_process() {
         if (counters_ != nullptr)
@@ -326,6 +330,9 @@ public:
     [[nodiscard]] int report_fd() const noexcept { return report_.get(); }
 
     [[nodiscard]] std::uint64_t output_dropped() const noexcept { return output_dropped_; }
+
+    /// Whether the process is the program that its body belongs to.
+    [[nodiscard]] bool arrived() const noexcept { return arrived_; }
 
     /// Whether the body has said how it ended. Its process has nothing left to do then.
     [[nodiscard]] bool reported() const noexcept { return outcome_.has_value(); }
@@ -384,6 +391,8 @@ public:
             } else if (type == wire::message_type::worker) {
                 if (auto worker = wire::decode<wire::worker>(payload))
                     send(*worker);
+            } else if (type == wire::message_type::stage) {
+                arrived_ = true;
             } else if (type == wire::message_type::outcome) {
                 outcome_ = wire::decode<wire::outcome>(payload);
             }
@@ -447,6 +456,7 @@ private:
     std::uint64_t failed_sent_ = 0;
     std::uint64_t output_sent_ = 0;
     std::uint64_t output_dropped_ = 0;
+    bool arrived_ = true;
 };
 
 }  // namespace ktstr::guest

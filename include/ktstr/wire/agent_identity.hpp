@@ -8,6 +8,6 @@
 
 namespace ktstr::wire {
 
-inline constexpr std::string_view agent_identity = "1dba53068b6608bb8c6da12634b1c430";
+inline constexpr std::string_view agent_identity = "a7269004316069906722ba69dbeaf516";
 
 }  // namespace ktstr::wire

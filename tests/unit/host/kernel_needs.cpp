@@ -80,6 +80,15 @@ TEST_CASE("a module will do where it can be loaded, and not where it is too late
     };
     CHECK(lacks("CONFIG_VSOCKETS=m\n", kernel_need::vsock) == 0);
     CHECK(lacks("CONFIG_DEVTMPFS=m\n", kernel_need::base) == 1);
+    CHECK(lacks("CONFIG_VIRTIO_PCI=m\n", kernel_need::base) == 0);
+    // Asked for only where it is one: a kernel without a list of what is built in has no such module.
+    using names = std::vector<std::string_view>;
+    CHECK(first_modules(kernel_config::parse("CONFIG_VIRTIO_PCI=m\n")) == names{"virtio_pci"});
+    CHECK(first_modules(kernel_config::parse("CONFIG_VIRTIO_PCI=y\n")).empty());
+    CHECK(first_modules(std::nullopt).empty());
+    CHECK(first_modules(kernel_config::parse("CONFIG_LIBCRC32C=m\nCONFIG_CRYPTO_CRC32C=m\n")) ==
+          names{"crc32c_generic"});
+    CHECK(first_modules(kernel_config::parse("CONFIG_CRYPTO_CRC32C=m\n")).empty());
 }
 
 TEST_CASE("an option that took over another's part satisfies its need") {

@@ -109,7 +109,8 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
                              '=' + missing.front().found + ": " + missing.front().why;
             return;
         }
-    std::vector<std::string_view> names(clone_modules.begin(), clone_modules.end());
+    auto names = first_modules(setup.config);
+    names.insert(names.end(), clone_modules.begin(), clone_modules.end());
     if (vsock)
         names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
     else
@@ -198,9 +199,11 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
                                                         " more are missing, see `ktstr kernel show`"
                                                   : "use --kernel distro");
     }
-    const auto names = setup.link == link_kind::virtio_serial
-                           ? std::span<const std::string_view>(virtio_serial_modules)
-                           : std::span<const std::string_view>(vsock_modules);
+    auto names = first_modules(setup.config);
+    if (setup.link == link_kind::virtio_serial)
+        names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
+    else
+        names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
     auto modules = modules_for(setup.kernel, names);
     if (!modules)
         return std::move(modules).error();

@@ -71,14 +71,16 @@ namespace detail {
 
 /// The kernel for the inner machines: the same as the outer one's, with the modules of its link and of
 /// its clones, unpacked, because the outer machine has no tool to unpack them with.
-[[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(const host::kernel& kernel) {
+[[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(
+    const host::kernel& kernel, const std::optional<kernel_config>& config) {
     const std::string root(nested_kernel_dir);
     std::vector<guest_file> files;
     files.push_back(
         {.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
     if (!kernel.config.empty())
         files.push_back({.guest_path = root + "/config", .host_path = kernel.config});
-    std::vector<std::string_view> names(vsock_modules.begin(), vsock_modules.end());
+    auto names = first_modules(config);
+    names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
     names.insert(names.end(), clone_modules.begin(), clone_modules.end());
     auto modules = modules_for(kernel, names);
     if (!modules)
@@ -161,7 +163,8 @@ namespace detail {
                                                    const test_list& tests, initramfs& archive) {
     initramfs_input input;
     input.init_elf = setup.own_program;
-    std::vector<std::string_view> names(nested_amd_modules.begin(), nested_amd_modules.end());
+    auto names = first_modules(setup.config);
+    names.insert(names.end(), nested_amd_modules.begin(), nested_amd_modules.end());
     names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
     if (setup.link == link_kind::virtio_serial)
         names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
@@ -182,7 +185,8 @@ namespace detail {
             input.programs.push_back(
                 {.host_path = *binary, .guest_path = "/" + binary->filename().string()});
         }
-    for (auto part : {find_firmware(setup.qemu.path), pack_inner_kernel(setup.kernel)}) {
+    for (auto part :
+         {find_firmware(setup.qemu.path), pack_inner_kernel(setup.kernel, setup.config)}) {
         if (!part)
             return std::move(part).error();
         for (auto& file : *part)
