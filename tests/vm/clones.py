@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,35 @@ others = [subprocess.Popen([program, "--accel", "tcg", "--filter", "same_pages",
           for _ in range(3)]
 codes = [p.wait() for p in others]
 require(codes == [0, 0, 0], f"three clones at once on the same pages: exit codes {codes}")
+
+# ---- the next machine is started ahead ------------------------------------------------------------
+def machines_of(mark):
+    return {pid for pid, words in expect.processes_of(mark) if "qemu-system" in words}
+
+
+def start(*arguments):
+    return subprocess.Popen([program, "--accel", "tcg", "--filter", "same_pages", *arguments], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **base})
+
+
+runner = start("--repeat", "3", "--jobs", "1")
+seen, together = set(), 0
+while runner.poll() is None:
+    now = machines_of(runtime)
+    together = max(together, len(now))
+    seen |= now
+    time.sleep(0.01)
+require(runner.returncode == 0, f"three in a row: exit code {runner.returncode}")
+require(together == 2, f"while a test runs, {together} machines are there and not its own and the next one's")
+require(len(seen) == 3, f"three tests in a row had {len(seen)} machines")
+# Whatever ends the run ends that machine too.
+for how in (signal.SIGINT, signal.SIGKILL):
+    runner = start("--until-fail", "--jobs", "1")
+    require(expect.settled(lambda: len(machines_of(runtime)) == 2), "no machine was started ahead")
+    runner.send_signal(how)
+    runner.wait()
+    require(expect.settled(lambda: not expect.processes_of(runtime)), f"{how.name} left {expect.processes_of(runtime)}")
+require(expect.settled(lambda: not os.listdir(runtime)), f"the kills left {os.listdir(runtime)}")
 
 # ---- the program of now ---------------------------------------------------------------------------
 rebuilt = os.path.join(place, "rebuilt")

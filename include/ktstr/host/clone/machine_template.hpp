@@ -156,6 +156,9 @@ public:
         return saved;
     }
 
+    /// Whether it came to rest, or was saved as busy as it was.
+    [[nodiscard]] bool idle() const noexcept { return idle_; }
+
 private:
     using clock = std::chrono::steady_clock;
 
@@ -198,8 +201,13 @@ private:
                 if (!vm_->link().receive())
                     return failed("it closed its link");
                 while (auto f = vm_->link().next()) {
-                    if (f->type == wire::message_type::settled)
-                        return proved ? result<void>() : failed("it did not prove its topology");
+                    if (f->type == wire::message_type::settled) {
+                        const auto settled = wire::decode<wire::settled>(f->payload);
+                        if (!settled || !proved)
+                            return failed("it did not prove its topology");
+                        idle_ = settled->idle;
+                        return {};
+                    }
                     if (f->type == wire::message_type::topology_proof) {
                         const auto proof = wire::decode<wire::topology_proof>(f->payload);
                         if (!proof || !proof->matches)
@@ -280,6 +288,7 @@ private:
     const template_request& request_;
     const machine& machine_;
     std::unique_ptr<running_machine> vm_;
+    bool idle_ = false;
 };
 
 }  // namespace detail
@@ -321,10 +330,14 @@ private:
             if (auto written = detail::write_text(directory / "program", request.program_id);
                 !written)
                 return written;
-            if (auto written = detail::write_text(directory / "about", about_template(request));
-                !written)
-                return written;
-            return detail::template_boot(request, m).run(directory / "state");
+            detail::template_boot boot(request, m);
+            if (auto saved = boot.run(directory / "state"); !saved)
+                return saved;
+            if (!boot.idle() && progress)
+                progress("the template of " + std::string(to_text(m.topology)) +
+                         " was still busy when it was saved, and so are its clones");
+            return detail::write_text(directory / "about",
+                                      about_template(request) + (boot.idle() ? "" : ", busy"));
         });
     if (!entry)
         return entry.error();
