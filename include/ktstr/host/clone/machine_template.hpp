@@ -269,20 +269,8 @@ private:
                 done += written;
             }
         }
-        // The stream has ended; QEMU's own word that nothing was missing follows within moments.
-        for (int i = 0; i < 500; ++i) {
-            auto said = qmp.ask("query-migrate");
-            if (!said)
-                return std::move(said).error();
-            const auto status = said->value("status", std::string{});
-            if (status == "completed")
-                return {};
-            if (status == "failed" || status == "cancelled")
-                return plain_error("save", "a template",
-                                   said->value("error-desc", "QEMU says: " + status));
-            ::usleep(2000);
-        }
-        return plain_error("save", "a template", "QEMU does not say that it has");
+        // The stream has ended; QEMU's own word that nothing was missing follows.
+        return qmp.wait_until_saved();
     }
 
     const template_request& request_;

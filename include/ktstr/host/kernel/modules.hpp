@@ -260,13 +260,11 @@ inline result<void> add_module(const module_index& index, const kernel& of, cons
 }  // namespace detail
 
 /// The files to load so that every wanted module is there: dependencies first, each once, without
-/// what is built in. A kernel without modules is taken to have everything built in.
+/// what is built in. For who asks more than once, with the index of the kernel's modules.
 inline result<std::vector<module_file>> modules_for(const kernel& of,
+                                                    const detail::module_index& index,
                                                     std::span<const std::string_view> wanted) {
     std::vector<module_file> files;
-    if (of.modules.empty() || wanted.empty())
-        return files;
-    const detail::module_index index(of.modules);
     std::set<std::string> seen;
     for (const std::string_view name : wanted) {
         std::string plain(name);
@@ -275,6 +273,14 @@ inline result<std::vector<module_file>> modules_for(const kernel& of,
             return added.error();
     }
     return files;
+}
+
+/// The same for who asks once. A kernel without modules is taken to have everything built in.
+inline result<std::vector<module_file>> modules_for(const kernel& of,
+                                                    std::span<const std::string_view> wanted) {
+    if (of.modules.empty() || wanted.empty())
+        return std::vector<module_file>();
+    return modules_for(of, detail::module_index(of.modules), wanted);
 }
 
 /// Writes modules.dep for a directory of modules that has none: what `depmod` does, as far as

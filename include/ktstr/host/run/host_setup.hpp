@@ -88,7 +88,8 @@ struct host_setup {
 
 /// Whether machines of this run can be clones, and over which link. The user-space vsock device is not
 /// one for them: it needs memory that both processes write.
-inline void prepare_clones(host_setup& setup, const options& wanted) {
+inline void prepare_clones(host_setup& setup, const options& wanted,
+                           const detail::module_index* index) {
     if (wanted.no_clone)
         setup.why_cold = "--no-clone";
     else if (wanted.verbose)
@@ -115,7 +116,9 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
         names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
     else
         names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
-    auto modules = modules_for(setup.kernel, names);
+    if (index == nullptr)
+        return;
+    auto modules = modules_for(setup.kernel, *index, names);
     if (modules)
         setup.template_modules = std::move(*modules);
     else
@@ -204,16 +207,20 @@ inline void prepare_clones(host_setup& setup, const options& wanted) {
         names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
     else
         names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
-    auto modules = modules_for(setup.kernel, names);
-    if (!modules)
-        return std::move(modules).error();
-    for (const auto& module : *modules)
-        if (::access(module.path.c_str(), R_OK) != 0)
-            return system_error("use kernel " + setup.kernel.release + " without its module",
-                                module.path.string(),
-                                "put the kernel's modules back, or use --kernel distro");
-    setup.link_modules = std::move(*modules);
-    prepare_clones(setup, wanted);
+    std::optional<detail::module_index> index;
+    if (!setup.kernel.modules.empty()) {
+        index.emplace(setup.kernel.modules);
+        auto modules = modules_for(setup.kernel, *index, names);
+        if (!modules)
+            return std::move(modules).error();
+        for (const auto& module : *modules)
+            if (::access(module.path.c_str(), R_OK) != 0)
+                return system_error("use kernel " + setup.kernel.release + " without its module",
+                                    module.path.string(),
+                                    "put the kernel's modules back, or use --kernel distro");
+        setup.link_modules = std::move(*modules);
+    }
+    prepare_clones(setup, wanted, index ? &*index : nullptr);
     return setup;
 }
 

@@ -50,8 +50,9 @@ public:
         return {};
     }
 
-    /// Runs one command and returns its "return" value. Of events that arrive meanwhile only RESUME is
-    /// kept: what the others announce (shutdown, panic) is also seen as the end of the process.
+    /// Runs one command and returns its "return" value. Of events that arrive meanwhile only RESUME and
+    /// MIGRATION are kept: what the others announce (shutdown, panic) is also seen as the end of the
+    /// process.
     [[nodiscard]] result<nlohmann::json> ask(std::string_view command,
                                              nlohmann::json arguments = nlohmann::json::object()) {
         nlohmann::json request = {{"execute", command}};
@@ -82,6 +83,21 @@ public:
         if (auto status = ask("query-status"); !status)
             return std::move(status).error();
         return {};
+    }
+
+    /// Waits until a save that was begun has ended.
+    [[nodiscard]] result<void> wait_until_saved() {
+        while (migration_ != "completed" && migration_ != "failed" && migration_ != "cancelled") {
+            auto event = read_object(patience_);
+            if (!event)
+                return std::move(event).error();
+            note_event(*event);
+        }
+        if (migration_ == "completed")
+            return {};
+        auto said = ask("query-migrate");
+        const auto why = "QEMU says: " + migration_;
+        return plain_error("save", "a template", said ? said->value("error-desc", why) : why);
     }
 
     /// The answer to the command sent last.
@@ -122,12 +138,14 @@ public:
         return {};
     }
 
-    /// Memory that lives in a file stays there: a saved state is then only that of the devices.
+    /// Memory that lives in a file stays there: a saved state is then only that of the devices. And asks
+    /// for events about saving.
     [[nodiscard]] result<void> leave_memory_out() {
         auto answer =
             ask("migrate-set-capabilities",
                 {{"capabilities",
-                  nlohmann::json::array({{{"capability", "x-ignore-shared"}, {"state", true}}})}});
+                  nlohmann::json::array({{{"capability", "x-ignore-shared"}, {"state", true}},
+                                         {{"capability", "events"}, {"state", true}}})}});
         if (!answer)
             return std::move(answer).error();
         return {};
@@ -154,7 +172,10 @@ public:
 
 private:
     void note_event(const nlohmann::json& object) {
-        resumed_ = resumed_ || object.value("event", std::string{}) == "RESUME";
+        const auto name = object.value("event", std::string{});
+        resumed_ = resumed_ || name == "RESUME";
+        if (name == "MIGRATION" && object.contains("data"))
+            migration_ = object["data"].value("status", std::string{});
     }
 
     [[nodiscard]] result<nlohmann::json> read_object(std::chrono::milliseconds limit) {
@@ -190,6 +211,7 @@ private:
     std::chrono::milliseconds patience_{};
     std::string buffer_;
     bool resumed_ = false;
+    std::string migration_;  ///< where a save or a load is, in QEMU's words
 };
 
 }  // namespace ktstr::host
