@@ -72,10 +72,11 @@ public:
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     [[nodiscard]] int output_fd() const noexcept { return output_.get(); }
 
-    [[nodiscard]] bool attached() const {
-        const auto state = read_kernel_file(sched_ext_state_path);
-        return state && without_newline(*state) == "enabled";
+    /// The kernel's word for where sched_ext is; empty when it has none.
+    [[nodiscard]] static std::string state() {
+        return std::string(without_newline(read_kernel_file(sched_ext_state_path).value_or("")));
     }
+    [[nodiscard]] static bool attached() { return state() == "enabled"; }
 
     template <class Send>
     void pump_output(const Send& send) {

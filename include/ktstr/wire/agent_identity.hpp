@@ -8,6 +8,6 @@
 
 namespace ktstr::wire {
 
-inline constexpr std::string_view agent_identity = "a7269004316069906722ba69dbeaf516";
+inline constexpr std::string_view agent_identity = "ec284165fca458b5447433a6c1266825";
 
 }  // namespace ktstr::wire

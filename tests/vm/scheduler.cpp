@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// A scheduler's life beside a body, with a stand-in for the scheduler. Read by scheduler.py.
+#include <ktstr/ktstr.hpp>
+
+#include <chrono>
+#include <fstream>
+
+#include <unistd.h>
+
+using namespace ktstr;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr scheduler fake{.name = "fake", .binary = "vm_fake_scheduler"};
+
+void say_that_the_body_runs() {
+    std::ofstream("/tmp/body");
+}
+
+}  // namespace
+
+KTSTR_TEST(scheduler_stays, scheduler = fake, scheduler_args = {"stays"}, duration = 1s) {
+    KTSTR_CHECK(::access("/tmp/state", F_OK) == 0);
+}
+
+KTSTR_TEST(scheduler_stays_and_the_body_fails, scheduler = fake, scheduler_args = {"stays"},
+           duration = 1s) {
+    KTSTR_CHECK(::access("/tmp/no such file", F_OK) == 0);
+}
+
+KTSTR_TEST(scheduler_leaves, scheduler = fake, scheduler_args = {"leaves"}, duration = 1s,
+           timeout = 30s) {
+    say_that_the_body_runs();
+    ::pause();  // a body that does not notice
+}
+
+// Its process lives on, as that of a scheduler which has not noticed yet.
+KTSTR_TEST(scheduler_is_thrown_out, scheduler = fake, scheduler_args = {"is_thrown_out"},
+           duration = 1s, timeout = 30s) {
+    say_that_the_body_runs();
+    while (::access("/tmp/thrown_out", F_OK) != 0)
+        ::usleep(1000);
+}
+
+KTSTR_TEST(scheduler_never_attaches, scheduler = fake, scheduler_args = {"never_attaches"},
+           duration = 1s, timeout = 1s) {
+    KTSTR_FAIL("the body began without its scheduler");
+}
+
+KTSTR_TEST(scheduler_fails_to_start, scheduler = fake, scheduler_args = {"fails"}, duration = 1s) {
+    KTSTR_FAIL("the body began without its scheduler");
+}
