@@ -31,6 +31,10 @@ namespace ktstr::host {
     auto setup = prepare_host(wanted, machines, progress);
     if (!setup)
         return fail(setup.error());
+    if (machines && setup->why_cold.empty())
+        std::printf(
+            "# each machine as it boots; a run clones what has booted where it can, and boots "
+            "with --no-clone\n");
     for (const test_case* test : tests) {
         const std::string name(test->name);
         if (test->spec.host_only) {
