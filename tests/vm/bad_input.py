@@ -140,7 +140,7 @@ if os.geteuid() == 0:
 
 # ---- the machine ----------------------------------------------------------------------------------
 ended("guest that never comes up", 2, "did not say hello", arguments=["--accel", "tcg",
-                                                                     "--internal-fault", "boot-limit-ms=300"])
+                                                                     "--internal-fault", "boot-limit-ms=0"])
 ended("guest that stops answering", 1, "has not answered", command=[
     program, "--filter", "never_returns", "--accel", "tcg", "--internal-fault", "freeze-guest", "--artifacts",
     place + "/artifacts"])

@@ -2,7 +2,7 @@
 // The life of a template, and the first moments of each of its clones. A template boots, comes to
 // rest and waits; it is saved while it waits. A clone wakes up in that wait and becomes a machine of
 // its own (entropy, wall clock). The agent stays; where the test program is another than the one that
-// booted the template, it takes the place of /init, and bodies run in it. Runs as PID 1 in the guest.
+// booted the template, the process that waits for the body becomes it. Runs as PID 1 in the guest.
 #pragma once
 
 #include <ktstr/base/result.hpp>

@@ -8,6 +8,6 @@
 
 namespace ktstr::wire {
 
-inline constexpr std::string_view agent_identity = "ec284165fca458b5447433a6c1266825";
+inline constexpr std::string_view agent_identity = "43ab362ee9f2ee7c96056edf38e23f9b";
 
 }  // namespace ktstr::wire
