@@ -225,9 +225,9 @@ private:
     void finish(wire::outcome end) {
         finished_ = true;
         ::timerfd_settime(timer_.get(), 0, &disarmed_, nullptr);
-        enter(wire::guest_stage::collecting);
-        link_.send(end);
-        enter(wire::guest_stage::done);
+        const auto now = now_ns(CLOCK_BOOTTIME);
+        link_.send(wire::stage{wire::guest_stage::collecting, now}, end,
+                   wire::stage{wire::guest_stage::done, now});
     }
 
     void on_run_test(std::optional<wire::run_test> order) {

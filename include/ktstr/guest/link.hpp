@@ -108,9 +108,12 @@ public:
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] bool open() const noexcept { return static_cast<bool>(fd_); }
 
-    template <class Message>
-    bool send(const Message& message) {
-        return write_all(fd_.get(), encode_(message));
+    /// In one write: each is a notice to the host.
+    template <class... Messages>
+    bool send(const Messages&... messages) {
+        std::string bytes;
+        ((bytes += encode_(messages)), ...);
+        return write_all(fd_.get(), bytes);
     }
 
     /// Takes what is there. False when the other side closed or broke the stream.

@@ -8,6 +8,6 @@
 
 namespace ktstr::wire {
 
-inline constexpr std::string_view agent_identity = "43ab362ee9f2ee7c96056edf38e23f9b";
+inline constexpr std::string_view agent_identity = "0735d4e029d9383a3cef8c26a01b6a1c";
 
 }  // namespace ktstr::wire

@@ -75,11 +75,11 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
 }
 
 TEST_CASE("a disk has room, and grows in steps", "[clone]") {
-    STATIC_REQUIRE(payload_disk_size(1) == 64U << 20);
-    STATIC_REQUIRE(payload_disk_size(64U << 20) == 64U << 20);
-    STATIC_REQUIRE(payload_disk_size((64U << 20) + 1) == 128U << 20);
-    STATIC_REQUIRE(program_room(1) == 32U << 20);
-    STATIC_REQUIRE(program_room((32U << 20) + 1) == 64U << 20);
+    STATIC_REQUIRE(payload_disk_size(1) == 16U << 20);
+    STATIC_REQUIRE(payload_disk_size(16U << 20) == 16U << 20);
+    STATIC_REQUIRE(payload_disk_size((16U << 20) + 1) == 32U << 20);
+    STATIC_REQUIRE(program_room(1) == 8U << 20);
+    STATIC_REQUIRE(program_room((8U << 20) + 1) == 16U << 20);
 }
 
 TEST_CASE("a program is what its segments cover", "[clone]") {

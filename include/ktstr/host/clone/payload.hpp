@@ -35,7 +35,7 @@ struct payload {
 /// A disk's size can't change under a guest that has seen it, so sizes come in few steps: a rebuilt
 /// scheduler fits the disk that its template knows.
 [[nodiscard]] constexpr std::uint64_t payload_disk_size(std::uint64_t image) {
-    std::uint64_t size = std::uint64_t{64} << 20;
+    std::uint64_t size = std::uint64_t{16} << 20;
     while (size < image)
         size *= 2;
     return size;
@@ -44,7 +44,7 @@ struct payload {
 /// The length of the program's file on its disk. The template's kernel has looked at that file, so it
 /// has to be as long for every program; what is behind a program's bytes, nobody reads.
 [[nodiscard]] constexpr std::uint64_t program_room(std::uint64_t program) {
-    std::uint64_t room = std::uint64_t{32} << 20;
+    std::uint64_t room = std::uint64_t{8} << 20;
     while (room < program)
         room *= 2;
     return room;

@@ -165,9 +165,11 @@ public:
     void close() { stream_.reset(); }
 
     /// False when the guest is gone or has not taken bytes for ten seconds.
-    template <class Message>
-    bool send(const Message& message) {
-        return send_bytes(encode_(message));
+    template <class... Messages>
+    bool send(const Messages&... messages) {
+        std::string bytes;
+        ((bytes += encode_(messages)), ...);
+        return send_bytes(bytes);
     }
 
     /// A link over a descriptor that is connected already: a host_only body's keeper.

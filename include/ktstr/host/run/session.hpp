@@ -387,8 +387,8 @@ private:
         if (fault("wrong-topology"))
             order.topology = "1n7l1c1t";
         link().send(
-            wire::welcome{.wall_clock_ns = request_.clone_state.empty() ? wall_clock_ns() : 0});
-        link().send(order);
+            wire::welcome{.wall_clock_ns = request_.clone_state.empty() ? wall_clock_ns() : 0},
+            order);
         enter(point::preparing,
               scaled(std::chrono::seconds(30)) +
                   scaled(std::chrono::milliseconds(100)) * request_.topology.total_cpus());
