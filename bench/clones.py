@@ -93,8 +93,8 @@ if shutil.which("vng"):
     theirs, mine = [], []
     for _ in range(3):
         begun = time.monotonic()
-        subprocess.run(["vng", "--run", chosen.vng_run or kernel, "--cpus", "2", *(["--disable-kvm"] if chosen.accel == "tcg" else []),
-                        "--", "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        emulate = ["--disable-kvm"] if chosen.accel == "tcg" else []
+        subprocess.run(["vng", "--run", chosen.vng_run or kernel, "--cpus", "2", *emulate, "--", "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
         theirs.append(time.monotonic() - begun)
         mine.append(once("empty_00")[0])
     say("virtme-ng running true", theirs_s=median(theirs), ours_s=median(mine), ratio=median(theirs) / median(mine))

@@ -381,12 +381,12 @@ private:
                 "the body did not return in " + std::to_string(order_->timeout_ms) + " ms";
         }
         // The kernel throws a scheduler out before its process notices.
-        if (scheduler_ && !scheduler_->attached()) {
-            scheduler_died_ = true;
-            scheduler_end_ = "the scheduler under test did not stay attached (" +
-                             std::string(sched_ext_state_path) + " is '" + scheduler_->state() +
-                             "')";
-        }
+        if (scheduler_)
+            if (const auto state = scheduler_process::state(); state != attached_state) {
+                scheduler_died_ = true;
+                scheduler_end_ = "the scheduler under test did not stay attached (" +
+                                 std::string(sched_ext_state_path) + " is '" + state + "')";
+            }
         if (scheduler_died_) {
             end.verdict = verdict::fail;
             end.reason = reason::scheduler_exit;

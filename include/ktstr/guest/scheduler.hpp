@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,7 @@
 namespace ktstr::guest {
 
 inline constexpr const char* sched_ext_state_path = "/sys/kernel/sched_ext/state";
+inline constexpr std::string_view attached_state = "enabled";
 
 /// "exited with status 1" or "was killed by SIGSEGV".
 [[nodiscard]] inline std::string describe_end(int wait_status) {
@@ -76,7 +78,7 @@ public:
     [[nodiscard]] static std::string state() {
         return std::string(without_newline(read_kernel_file(sched_ext_state_path).value_or("")));
     }
-    [[nodiscard]] static bool attached() { return state() == "enabled"; }
+    [[nodiscard]] static bool attached() { return state() == attached_state; }
 
     template <class Send>
     void pump_output(const Send& send) {

@@ -8,6 +8,6 @@
 
 namespace ktstr::wire {
 
-inline constexpr std::string_view agent_identity = "0735d4e029d9383a3cef8c26a01b6a1c";
+inline constexpr std::string_view agent_identity = "e0738b76f111e0f07a2ff2b14432ba17";
 
 }  // namespace ktstr::wire

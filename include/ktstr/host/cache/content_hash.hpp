@@ -7,6 +7,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstdint>

@@ -8,7 +8,6 @@
 #include <ktstr/host/cache/cache.hpp>
 #include <ktstr/host/initramfs/erofs_writer.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
-#include <ktstr/wire/protocol.hpp>
 
 #include <array>
 #include <cstdint>

@@ -86,6 +86,17 @@ struct host_setup {
     return find_fetched(cache_root, "vhost-device-vsock", "usr/bin/vhost-device-vsock");
 }
 
+/// The modules by which a guest of this kernel reaches its link.
+[[nodiscard]] inline std::vector<std::string_view> modules_of_link(
+    const std::optional<kernel_config>& config, link_kind link) {
+    auto names = first_modules(config);
+    if (link == link_kind::virtio_serial)
+        names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
+    else
+        names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
+    return names;
+}
+
 /// Whether machines of this run can be clones, and over which link. The user-space vsock device is not
 /// one for them: it needs memory that both processes write.
 inline void prepare_clones(host_setup& setup, const options& wanted,
@@ -110,12 +121,8 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
                              '=' + missing.front().found + ": " + missing.front().why;
             return;
         }
-    auto names = first_modules(setup.config);
+    auto names = modules_of_link(setup.config, setup.clone_link);
     names.insert(names.end(), clone_modules.begin(), clone_modules.end());
-    if (vsock)
-        names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
-    else
-        names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
     if (index == nullptr)
         return;
     auto modules = modules_for(setup.kernel, *index, names);
@@ -202,11 +209,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
                                                         " more are missing, see `ktstr kernel show`"
                                                   : "use --kernel distro");
     }
-    auto names = first_modules(setup.config);
-    if (setup.link == link_kind::virtio_serial)
-        names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
-    else
-        names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
+    const auto names = modules_of_link(setup.config, setup.link);
     std::optional<detail::module_index> index;
     if (!setup.kernel.modules.empty()) {
         index.emplace(setup.kernel.modules);

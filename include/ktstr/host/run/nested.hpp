@@ -79,8 +79,7 @@ namespace detail {
         {.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
     if (!kernel.config.empty())
         files.push_back({.guest_path = root + "/config", .host_path = kernel.config});
-    auto names = first_modules(config);
-    names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
+    auto names = modules_of_link(config, link_kind::vhost_vsock);
     names.insert(names.end(), clone_modules.begin(), clone_modules.end());
     auto modules = modules_for(kernel, names);
     if (!modules)

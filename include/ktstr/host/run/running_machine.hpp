@@ -59,12 +59,10 @@ public:
     /// Starts QEMU with the guest stopped; go() lets it run. On failure `command_line` is still set.
     [[nodiscard]] static result<std::unique_ptr<running_machine>> start(
         const machine_request& request, std::string& command_line) {
-        auto made = std::unique_ptr<running_machine>(new running_machine);
-        made->name_ = request.name;
-        if (auto started = made->launch(request, command_line); !started)
-            return std::move(started).error();
-        if (auto placed = made->place(request.placement); !placed)
-            return std::move(placed).error();
+        auto made = launched(request, command_line);
+        if (made)
+            if (auto placed = (*made)->place(request.placement); !placed)
+                return std::move(placed).error();
         return made;
     }
 
@@ -72,12 +70,10 @@ public:
     /// place comes later, see place().
     [[nodiscard]] static result<std::unique_ptr<running_machine>> prepare(
         const machine_request& request, std::string& command_line) {
-        auto made = std::unique_ptr<running_machine>(new running_machine);
-        made->name_ = request.name;
-        if (auto started = made->launch(request, command_line); !started)
-            return std::move(started).error();
-        if (auto loaded = made->load(); !loaded)
-            return std::move(loaded).error();
+        auto made = launched(request, command_line);
+        if (made)
+            if (auto loaded = (*made)->load(); !loaded)
+                return std::move(loaded).error();
         return made;
     }
 
@@ -206,6 +202,15 @@ public:
 
 private:
     running_machine() = default;
+
+    [[nodiscard]] static result<std::unique_ptr<running_machine>> launched(
+        const machine_request& request, std::string& command_line) {
+        auto made = std::unique_ptr<running_machine>(new running_machine);
+        made->name_ = request.name;
+        if (auto started = made->launch(request, command_line); !started)
+            return std::move(started).error();
+        return made;
+    }
 
     /// Lets QEMU load a clone's state, if it has not yet.
     [[nodiscard]] result<void> load() {

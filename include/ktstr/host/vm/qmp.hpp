@@ -73,12 +73,8 @@ public:
 
     /// Waits until the guest runs, with its devices: a clone does when its state has been loaded.
     [[nodiscard]] result<void> wait_until_running() {
-        while (!resumed_) {
-            auto event = read_object(patience_);
-            if (!event)
-                return std::move(event).error();
-            note_event(*event);
-        }
+        if (auto waited = read_events([this] { return resumed_; }); !waited)
+            return waited;
         // The event comes first and the devices follow; a command is carried out after both.
         if (auto status = ask("query-status"); !status)
             return std::move(status).error();
@@ -87,14 +83,11 @@ public:
 
     /// Waits until a save that was begun has ended.
     [[nodiscard]] result<void> wait_until_saved() {
-        while (migration_ != "completed" && migration_ != "failed" && migration_ != "cancelled") {
-            auto event = read_object(patience_);
-            if (!event)
-                return std::move(event).error();
-            note_event(*event);
-        }
-        if (migration_ == "completed")
-            return {};
+        auto waited = read_events([this] {
+            return migration_ == "completed" || migration_ == "failed" || migration_ == "cancelled";
+        });
+        if (!waited || migration_ == "completed")
+            return waited;
         auto said = ask("query-migrate");
         const auto why = "QEMU says: " + migration_;
         return plain_error("save", "a template", said ? said->value("error-desc", why) : why);
@@ -171,6 +164,17 @@ public:
     }
 
 private:
+    template <class Done>
+    [[nodiscard]] result<void> read_events(const Done& done) {
+        while (!done()) {
+            auto event = read_object(patience_);
+            if (!event)
+                return std::move(event).error();
+            note_event(*event);
+        }
+        return {};
+    }
+
     void note_event(const nlohmann::json& object) {
         const auto name = object.value("event", std::string{});
         resumed_ = resumed_ || name == "RESUME";
