@@ -9,6 +9,10 @@
 #include <ktstr/host/run/program.hpp>
 #include <ktstr/ktstr.hpp>
 
+#ifndef KTSTR_AGENT_IDENTITY  // by the build files; without it a template serves the program that booted it
+#    define KTSTR_AGENT_IDENTITY ""
+#endif
+
 namespace ktstr::detail {
 
 /// The third role: the process that keeps a host_only body, at the other end of descriptor `fd`.
@@ -23,5 +27,7 @@ int main(int argc, char** argv) {
     if (ktstr::guest::is_guest_init())
         ktstr::guest::run_as_init();
     ktstr::guest::continue_as_body();
-    return ktstr::host::run_program(argc, argv, {.keep_body = &ktstr::detail::keep_host_only_body});
+    return ktstr::host::run_program(
+        argc, argv,
+        {.keep_body = &ktstr::detail::keep_host_only_body, .agent_identity = KTSTR_AGENT_IDENTITY});
 }

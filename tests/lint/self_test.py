@@ -8,7 +8,6 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import agent  # noqa: E402
 import rooms  # noqa: E402
 import text  # noqa: E402
 import versions  # noqa: E402
@@ -32,23 +31,6 @@ TREE = {
     "guest/init.hpp": "#include <ktstr/base/error.hpp>\n#include <sys/mount.h>\n",
     "ktstr.hpp": "#include <ktstr/topology/topology.hpp>\n",
 }
-
-
-class Agent(unittest.TestCase):
-    def identity(self, **changes):
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            for name, content in {**TREE, **{k.replace("__", "/"): v for k, v in changes.items()}}.items():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                (root / name).write_text(content)
-            return agent.identity(root)
-
-    def test_what_it_is_made_of(self):
-        before = self.identity()
-        self.assertEqual(before, self.identity())
-        self.assertNotEqual(before, self.identity(**{"guest/init.hpp": TREE["guest/init.hpp"] + "// x\n"}))
-        self.assertNotEqual(before, self.identity(**{"base/error.hpp": TREE["base/error.hpp"] + "// x\n"}))
-        self.assertEqual(before, self.identity(**{"host/run.hpp": "// the other side\n"}))
 
 
 class Rooms(unittest.TestCase):

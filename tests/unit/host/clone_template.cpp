@@ -25,6 +25,8 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
     request.qemu.path = scratch.write("qemu", "qemu");
     request.qemu.version_text = "10";
     request.base_id = "libraries";
+    request.program_id = "program";
+    request.agent_id = "agent";
     request.disk_sizes = {64U << 20, 64U << 20};
     const auto key = template_key(request);
     REQUIRE(key);
@@ -41,6 +43,8 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
         [&](auto& r) { r.qemu.path = scratch.write("qemu2", "qemu"); },
         [](auto& r) { r.qemu.version_text = "11"; },
         [](auto& r) { r.base_id = "other libraries"; },
+        [](auto& r) { r.agent_id = "other agent"; },
+        [](auto& r) { r.agent_id = ""; },
         [](auto& r) { r.disk_sizes[0] *= 2; },
         [](auto& r) { r.disk_sizes[1] *= 2; },
     };
@@ -70,6 +74,11 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
         REQUIRE(its);
         CHECK(*its == *key);
     }
+    // Of an agent that nobody has named, only the program itself is known to have it.
+    request.agent_id = "";
+    const auto own = template_key(request);
+    request.program_id = "rebuilt";
+    CHECK(*template_key(request) != *own);
     request.machine.kernel = "/no/such/kernel";
     CHECK_FALSE(template_key(request));
 }

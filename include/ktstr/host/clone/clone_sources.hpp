@@ -135,6 +135,7 @@ private:
                 .disk = planned.files.program,
                 .disk_sizes = planned.files.sizes,
                 .program_id = program_->id(),
+                .agent_id = setup_.agent_id,
                 .base_id = planned.files.base_id,
                 .kernel_release = setup_.kernel.release,
                 .slowdown = setup_.slowdown,

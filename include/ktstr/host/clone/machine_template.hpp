@@ -14,7 +14,6 @@
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/version.hpp>
-#include <ktstr/wire/agent_identity.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <array>
@@ -50,6 +49,7 @@ struct template_request {
     std::filesystem::path disk;                 ///< with the current test program
     std::array<std::uint64_t, 2> disk_sizes{};  ///< of the clones' disks, bytes
     std::string program_id;                     ///< of the current test program, by content
+    std::string agent_id;                       ///< of its agent; empty: only this program has it
     std::string base_id;                        ///< of the libraries and modules
     std::string kernel_release;                 ///< for people
     double slowdown = 1;
@@ -92,7 +92,8 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     const auto& m = request.machine;
     content_hash hash;
     hash.add(std::string_view("ktstr template 1")).add(std::string_view(version));
-    hash.add(wire::protocol_version).add(wire::agent_identity);
+    hash.add(wire::protocol_version);
+    hash.add(std::string_view(request.agent_id.empty() ? request.program_id : request.agent_id));
     for (const auto& file : {m.kernel, request.qemu.path})
         if (auto added = detail::add_file(hash, file); !added)
             return added.error();

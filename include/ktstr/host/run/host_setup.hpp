@@ -38,6 +38,7 @@ namespace ktstr::host {
 struct host_setup {
     std::filesystem::path cache_root;
     std::filesystem::path own_program;
+    std::string agent_id;  ///< of this program's agent, see template_request
     host::qemu qemu;
     kvm_facts kvm;
     accelerator accel = accelerator::tcg;

@@ -40,6 +40,7 @@ namespace ktstr::host {
 /// What only main.hpp can hand over, because host and guest never include each other.
 struct guest_roles {
     int (*keep_body)(int fd) = nullptr;  ///< serves a host_only body on a descriptor, to its end
+    std::string_view agent_identity;     ///< of the guest's headers; empty: unknown
 };
 
 namespace detail {
@@ -55,7 +56,8 @@ inline void say_progress(std::string_view line) {
 }
 
 /// Boots a machine for each selected test and reports.
-inline int run_tests(const options& wanted, const environment& variables, const test_list& tests) {
+inline int run_tests(const options& wanted, const environment& variables, const test_list& tests,
+                     const guest_roles& roles) {
     const stop_signal stop;
     auto directory = private_directory::create();
     if (!directory)
@@ -65,6 +67,7 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     auto setup = prepare_host(wanted, machines, say_progress);
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
+    setup->agent_id = roles.agent_identity;
     if (wanted.shell)
         return give_shell(wanted, *setup, *tests.front(), directory->path(), stop.fd());
 
@@ -137,7 +140,7 @@ inline int run_tests(const options& wanted, const environment& variables, const 
         return run_dry(wanted, tests);
     if (wanted.accel == accel_wish::nested && !tests.empty())
         return run_nested(wanted, variables, tests);
-    return detail::run_tests(wanted, variables, tests);
+    return detail::run_tests(wanted, variables, tests, roles);
 }
 
 }  // namespace ktstr::host

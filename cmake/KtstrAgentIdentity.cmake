@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+# Writes the one heavy source file of a test program with the identity of the guest's agent in it: a hash of all headers
+# but those of the host's side. Configures again when one of them changes. meson.build computes the same.
+function(ktstr_configure_main output)
+  set(root "${PROJECT_SOURCE_DIR}/include/ktstr")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${root}" "${root}/*.hpp")
+  list(FILTER headers EXCLUDE REGEX "^(host|adapters)/")
+  list(SORT headers)
+  set(contents "")
+  foreach(header IN LISTS headers)
+    file(SHA256 "${root}/${header}" content)
+    string(APPEND contents "${content}  ${header}\n")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${root}/${header}")
+  endforeach()
+  string(SHA256 agent_identity "${contents}")
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/ktstr_main.cpp.in" "${output}" @ONLY)
+endfunction()
