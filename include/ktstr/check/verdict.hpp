@@ -33,7 +33,11 @@ enum class reason : std::uint8_t {
     hang,          ///< the guest stopped answering
     boot_timeout,  ///< the guest never came up
     // the scheduler under test
-    scheduler_exit,  ///< it ended or was ejected
+    scheduler_attach,  ///< it could not be attached
+    scheduler_exit,    ///< it ended or was ejected
+    // what the scenario showed
+    worker,  ///< a worker died or never worked
+    oracle,  ///< an oracle fired
     // no judgement possible
     topology_mismatch,  ///< the machine was not what the test asked for
     infrastructure,     ///< the host side failed
@@ -47,14 +51,18 @@ namespace detail {
 
 inline constexpr std::array<std::string_view, 4> verdict_names{"skip", "pass", "inconclusive",
                                                                "fail"};
-inline constexpr std::array<std::string_view, 19> reason_names{
-    "none",           "check",          "exception",
-    "signal",         "exit",           "oom",
-    "panic",          "oops",           "lockup",
-    "guest_exit",     "timeout",        "hang",
-    "boot_timeout",   "scheduler_exit", "topology_mismatch",
-    "infrastructure", "no_data",        "requirement",
-    "skipped"};
+inline constexpr std::array<std::string_view, 22> reason_names{
+    "none",           "check",
+    "exception",      "signal",
+    "exit",           "oom",
+    "panic",          "oops",
+    "lockup",         "guest_exit",
+    "timeout",        "hang",
+    "boot_timeout",   "scheduler_attach",
+    "scheduler_exit", "worker",
+    "oracle",         "topology_mismatch",
+    "infrastructure", "no_data",
+    "requirement",    "skipped"};
 
 template <class Enum, std::size_t N>
 constexpr std::string_view name_of(Enum value, const std::array<std::string_view, N>& names) {
@@ -98,7 +106,7 @@ constexpr std::optional<Enum> named(std::string_view text,
     // A machine that never came up shows nothing of the scheduler, good or bad.
     if (r == reason::boot_timeout)
         return verdict::inconclusive;
-    if (r <= reason::scheduler_exit)
+    if (r <= reason::oracle)
         return verdict::fail;
     if (r <= reason::no_data)
         return verdict::inconclusive;

@@ -58,13 +58,17 @@ TEST_CASE("exit codes") {
 TEST_CASE("names go there and back, and are the contract's") {
     for (const verdict v : all_verdicts)
         CHECK(ktstr::parse_verdict(to_text(v)) == v);
-    const std::vector<std::string> names{"none",           "check",          "exception",
-                                         "signal",         "exit",           "oom",
-                                         "panic",          "oops",           "lockup",
-                                         "guest_exit",     "timeout",        "hang",
-                                         "boot_timeout",   "scheduler_exit", "topology_mismatch",
-                                         "infrastructure", "no_data",        "requirement",
-                                         "skipped"};
+    const std::vector<std::string> names{"none",           "check",
+                                         "exception",      "signal",
+                                         "exit",           "oom",
+                                         "panic",          "oops",
+                                         "lockup",         "guest_exit",
+                                         "timeout",        "hang",
+                                         "boot_timeout",   "scheduler_attach",
+                                         "scheduler_exit", "worker",
+                                         "oracle",         "topology_mismatch",
+                                         "infrastructure", "no_data",
+                                         "requirement",    "skipped"};
     for (std::size_t i = 0; i < names.size(); ++i) {
         CHECK(std::string(to_text(static_cast<reason>(i))) == names[i]);
         CHECK(ktstr::parse_reason(names[i]) == static_cast<reason>(i));
@@ -87,7 +91,8 @@ TEST_CASE("each reason has its verdict") {
     for (const reason r :
          {reason::check, reason::exception, reason::signal, reason::exit, reason::oom,
           reason::panic, reason::oops, reason::lockup, reason::guest_exit, reason::timeout,
-          reason::hang, reason::scheduler_exit})
+          reason::hang, reason::scheduler_attach, reason::scheduler_exit, reason::worker,
+          reason::oracle})
         CHECK(verdict_of(r) == verdict::fail);
     for (const reason r :
          {reason::boot_timeout, reason::topology_mismatch, reason::infrastructure, reason::no_data})
