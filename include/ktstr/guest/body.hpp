@@ -317,6 +317,8 @@ public:
           failed_sent_(other.failed_sent_),
           output_sent_(other.output_sent_),
           output_dropped_(other.output_dropped_),
+          worker_faults_(other.worker_faults_),
+          worker_fault_(std::move(other.worker_fault_)),
           arrived_(other.arrived_) {}
     body_process& operator=(body_process&&) = delete;
     ~body_process() {
@@ -389,8 +391,13 @@ public:
                     send(*check);
                 }
             } else if (type == wire::message_type::worker) {
-                if (auto worker = wire::decode<wire::worker>(payload))
+                if (auto worker = wire::decode<wire::worker>(payload)) {
+                    if (!worker->fault.empty() && worker_faults_++ == 0)
+                        worker_fault_ = "worker " + std::to_string(worker->index) + " of cgroup " +
+                                        worker->cgroup + " in step " +
+                                        std::to_string(worker->step) + ": " + worker->fault;
                     send(*worker);
+                }
             } else if (type == wire::message_type::stage) {
                 arrived_ = true;
             } else if (type == wire::message_type::outcome) {
@@ -429,6 +436,13 @@ public:
         end.failed_checks = counters_->failed.load();
         if (end.failed_checks > 0 && (end.verdict == verdict::pass || end.verdict == verdict::skip))
             failed(reason::check, {});
+        // After the checks, which are the test's own words.
+        if (worker_faults_ > 0 && end.verdict != verdict::fail)
+            failed(reason::worker,
+                   worker_fault_ + (worker_faults_ == 1
+                                        ? ""
+                                        : "; and " + std::to_string(worker_faults_ - 1) +
+                                              " more of the workers"));
         end.output_dropped = output_dropped_;
         if (end.body_ns == 0)
             end.body_ns = now_ns(CLOCK_MONOTONIC) - started_ns_;
@@ -456,6 +470,8 @@ private:
     std::uint64_t failed_sent_ = 0;
     std::uint64_t output_sent_ = 0;
     std::uint64_t output_dropped_ = 0;
+    std::uint64_t worker_faults_ = 0;
+    std::string worker_fault_;  // the first
     bool arrived_ = true;
 };
 

@@ -19,6 +19,9 @@ struct cgroup_def {
     std::string name{};
     std::optional<int> worker_count{};     ///< for each work group that does not say its own
     std::vector<work_spec> work_groups{};  ///< empty: one group of spin_wait
+    /// Whether the test passes although a worker dies, or never does one turn of its work. A test
+    /// that says so judges its workers itself, from the result.
+    bool may_fail = false;
 
     /// Workers of each work group that does not set its own number.
     cgroup_def& workers(int count) & {
@@ -35,6 +38,14 @@ struct cgroup_def {
     }
     [[nodiscard]] cgroup_def work(work_kind kind) && { return std::move(work(std::move(kind))); }
     [[nodiscard]] cgroup_def work(work_spec spec) && { return std::move(work(std::move(spec))); }
+
+    /// What becomes of these workers is for the test to judge; the default is that one that dies or
+    /// never works fails it.
+    cgroup_def& workers_may_fail() & {
+        may_fail = true;
+        return *this;
+    }
+    [[nodiscard]] cgroup_def workers_may_fail() && { return std::move(workers_may_fail()); }
 
     /// The work groups with every default filled in: never empty, every `workers` set.
     [[nodiscard]] std::vector<work_spec> resolved_groups() const {

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What came out of a scenario: a report for every worker, gathered by cgroup and by step. Numbers
-// as the workers and the kernel gave them; judging them is check/'s work.
+// as the workers and the kernel gave them; judging them is the test's work. A result is a range of
+// its steps, a step of its cgroups, a cgroup of its workers.
 #pragma once
 
+#include <ktstr/base/duration.hpp>
+
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,18 +21,24 @@ struct worker_report {
     int group = 0;         ///< which work group of that cgroup, from 0
     int index = 0;         ///< which worker of that work group, from 0
     int pid = 0;
-    std::uint64_t iterations = 0;  ///< turns of its work kind's loop
-    std::uint64_t wall_ns = 0;     ///< from its start to its stop
-    std::uint64_t cpu_ns = 0;      ///< what it ran of that, user and system
-    bool completed = false;        ///< it stopped when told to, and reported
-    std::string exit_status{};     ///< "" when completed, else what became of it
+    std::uint64_t iterations = 0;          ///< turns of its work kind's loop
+    std::chrono::nanoseconds wall_time{};  ///< from its start to its stop
+    std::chrono::nanoseconds cpu_time{};   ///< what it ran of that, user and system
+    bool completed = false;                ///< it stopped when told to, and reported
+    std::string exit_status{};             ///< "" when completed, else what became of it
+
+    /// What a failed check shows of it.
+    [[nodiscard]] std::string to_text() const {
+        return cgroup + '[' + std::to_string(group) + "][" + std::to_string(index) +
+               "]: " + (completed ? std::to_string(iterations) + " iterations" : exit_status);
+    }
 };
 
 namespace detail {
 
-template <class Range, class Member>
-std::uint64_t sum_of(const Range& parts, Member member) {
-    std::uint64_t total = 0;
+template <class Number, class Range, class Member>
+Number sum_of(const Range& parts, Member member) {
+    Number total{};
     for (const auto& part : parts)
         total += (part.*member)();
     return total;
@@ -35,72 +46,125 @@ std::uint64_t sum_of(const Range& parts, Member member) {
 
 }  // namespace detail
 
-struct cgroup_report {
-    std::string name{};
-    std::vector<worker_report> workers{};
+class cgroup_report {
+public:
+    cgroup_report(std::string name, std::vector<worker_report> workers)
+        : name_(std::move(name)), workers_(std::move(workers)) {}
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] const std::vector<worker_report>& workers() const { return workers_; }
 
     [[nodiscard]] std::uint64_t iterations() const {
         std::uint64_t total = 0;
-        for (const worker_report& w : workers)
+        for (const worker_report& w : workers_)
             total += w.iterations;
         return total;
     }
-    [[nodiscard]] std::uint64_t cpu_ns() const {
-        std::uint64_t total = 0;
-        for (const worker_report& w : workers)
-            total += w.cpu_ns;
+    /// What its workers ran together.
+    [[nodiscard]] std::chrono::nanoseconds cpu_time() const {
+        std::chrono::nanoseconds total{};
+        for (const worker_report& w : workers_)
+            total += w.cpu_time;
         return total;
     }
-    [[nodiscard]] std::uint64_t worker_count() const { return workers.size(); }
-    [[nodiscard]] std::uint64_t completed_workers() const {
-        std::uint64_t total = 0;
-        for (const worker_report& w : workers)
+    /// Its part of all workers' CPU time in this step, 0 to 1. Not a number when nobody ran at all:
+    /// no check of such a share holds.
+    [[nodiscard]] double share() const {
+        if (step_cpu_time_ <= std::chrono::nanoseconds::zero())
+            return std::numeric_limits<double>::quiet_NaN();
+        return static_cast<double>(cpu_time().count()) /
+               static_cast<double>(step_cpu_time_.count());
+    }
+    [[nodiscard]] int worker_count() const { return static_cast<int>(workers_.size()); }
+    [[nodiscard]] int completed_workers() const {
+        int total = 0;
+        for (const worker_report& w : workers_)
             total += w.completed ? 1 : 0;
         return total;
     }
+    [[nodiscard]] bool all_completed() const { return completed_workers() == worker_count(); }
+
+    [[nodiscard]] auto begin() const { return workers_.begin(); }
+    [[nodiscard]] auto end() const { return workers_.end(); }
+    [[nodiscard]] std::size_t size() const { return workers_.size(); }
+    [[nodiscard]] bool empty() const { return workers_.empty(); }
+
+private:
+    friend class step_result;
+
+    std::string name_;
+    std::vector<worker_report> workers_;
+    std::chrono::nanoseconds step_cpu_time_{};
 };
 
-struct step_result {
-    std::uint64_t hold_ns = 0;  ///< how long it really held
-    std::vector<cgroup_report> cgroups{};
+class step_result {
+public:
+    step_result() = default;
+    /// `held`: how long the step really held.
+    step_result(std::chrono::nanoseconds held, std::vector<cgroup_report> cgroups)
+        : held_(held), cgroups_(std::move(cgroups)) {
+        const auto total = cpu_time();
+        for (cgroup_report& c : cgroups_)
+            c.step_cpu_time_ = total;
+    }
 
-    [[nodiscard]] std::uint64_t iterations() const {
-        return detail::sum_of(cgroups, &cgroup_report::iterations);
-    }
-    [[nodiscard]] std::uint64_t cpu_ns() const {
-        return detail::sum_of(cgroups, &cgroup_report::cpu_ns);
-    }
-    [[nodiscard]] std::uint64_t worker_count() const {
-        return detail::sum_of(cgroups, &cgroup_report::worker_count);
-    }
-    [[nodiscard]] std::uint64_t completed_workers() const {
-        return detail::sum_of(cgroups, &cgroup_report::completed_workers);
-    }
+    /// How long it really held.
+    [[nodiscard]] std::chrono::nanoseconds held() const { return held_; }
+    [[nodiscard]] const std::vector<cgroup_report>& cgroups() const { return cgroups_; }
     /// The cgroup of that name, or null.
     [[nodiscard]] const cgroup_report* cgroup(std::string_view name) const {
-        for (const cgroup_report& c : cgroups)
-            if (c.name == name)
+        for (const cgroup_report& c : cgroups_)
+            if (c.name() == name)
                 return &c;
         return nullptr;
     }
+
+    [[nodiscard]] std::uint64_t iterations() const {
+        return detail::sum_of<std::uint64_t>(cgroups_, &cgroup_report::iterations);
+    }
+    [[nodiscard]] std::chrono::nanoseconds cpu_time() const {
+        return detail::sum_of<std::chrono::nanoseconds>(cgroups_, &cgroup_report::cpu_time);
+    }
+    [[nodiscard]] int worker_count() const {
+        return detail::sum_of<int>(cgroups_, &cgroup_report::worker_count);
+    }
+    [[nodiscard]] int completed_workers() const {
+        return detail::sum_of<int>(cgroups_, &cgroup_report::completed_workers);
+    }
+    [[nodiscard]] bool all_completed() const { return completed_workers() == worker_count(); }
+
+    [[nodiscard]] auto begin() const { return cgroups_.begin(); }
+    [[nodiscard]] auto end() const { return cgroups_.end(); }
+    [[nodiscard]] std::size_t size() const { return cgroups_.size(); }
+    [[nodiscard]] bool empty() const { return cgroups_.empty(); }
+
+private:
+    std::chrono::nanoseconds held_{};
+    std::vector<cgroup_report> cgroups_{};
 };
 
 struct scenario_result {
     std::vector<step_result> steps{};
 
     [[nodiscard]] std::uint64_t iterations() const {
-        return detail::sum_of(steps, &step_result::iterations);
+        return detail::sum_of<std::uint64_t>(steps, &step_result::iterations);
     }
-    [[nodiscard]] std::uint64_t cpu_ns() const {
-        return detail::sum_of(steps, &step_result::cpu_ns);
+    [[nodiscard]] std::chrono::nanoseconds cpu_time() const {
+        return detail::sum_of<std::chrono::nanoseconds>(steps, &step_result::cpu_time);
     }
-    [[nodiscard]] std::uint64_t worker_count() const {
-        return detail::sum_of(steps, &step_result::worker_count);
+    /// Of all steps together; each step has workers of its own.
+    [[nodiscard]] int worker_count() const {
+        return detail::sum_of<int>(steps, &step_result::worker_count);
     }
-    [[nodiscard]] std::uint64_t completed_workers() const {
-        return detail::sum_of(steps, &step_result::completed_workers);
+    [[nodiscard]] int completed_workers() const {
+        return detail::sum_of<int>(steps, &step_result::completed_workers);
     }
     [[nodiscard]] bool all_completed() const { return completed_workers() == worker_count(); }
+
+    [[nodiscard]] auto begin() const { return steps.begin(); }
+    [[nodiscard]] auto end() const { return steps.end(); }
+    [[nodiscard]] std::size_t size() const { return steps.size(); }
+    [[nodiscard]] bool empty() const { return steps.empty(); }
 };
 
 }  // namespace ktstr

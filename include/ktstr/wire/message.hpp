@@ -92,8 +92,10 @@ struct worker {
     std::uint64_t cpu_ns = 0;
     bool completed = false;
     std::string exit_text{};
+    std::string fault{};  ///< why it fails its test; empty: it does not
     auto fields(auto& f) {
-        return f(step, cgroup, index, pid, iterations, wall_ns, cpu_ns, completed, exit_text);
+        return f(step, cgroup, index, pid, iterations, wall_ns, cpu_ns, completed, exit_text,
+                 fault);
     }
 };
 

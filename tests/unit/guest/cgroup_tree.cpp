@@ -54,21 +54,6 @@ private:
 
 }  // namespace
 
-TEST_CASE("names that can't be cgroups are refused with a reason", "[guest][cgroup]") {
-    for (const char* bad : {"", "/abs", "a//b", "a/", "..", "a/../b", ".", "a/.", "cgroup.procs",
-                            "a/cgroup.kill", "line\nbreak"}) {
-        INFO(bad);
-        CHECK(fault_of_cgroup_name(bad) != "");
-    }
-    CHECK(fault_of_cgroup_name(std::string(256, 'x')) != "");
-    CHECK(fault_of_cgroup_name(std::string_view("a\0b", 3)) != "");
-    for (const char* good : {"load", "a/b", "a/b/c", "..a", "a b", "cgroup", "-"}) {
-        INFO(good);
-        CHECK(fault_of_cgroup_name(good) == "");
-    }
-    CHECK(fault_of_cgroup_name(std::string(255, 'x')) == "");
-}
-
 TEST_CASE("a directory that is no cgroup is refused and left as it was", "[guest][cgroup]") {
     const scratch_directory files;
     const auto tree = cgroup_tree::make_at(files.path() / "ktstr");

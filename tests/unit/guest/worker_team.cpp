@@ -61,9 +61,9 @@ TEST_CASE("workers count, stop when told to, and report", "[guest][work]") {
         CHECK(r.cgroup == "load");
         CHECK(r.index == i);
         CHECK(r.iterations > 0);
-        CHECK(r.cpu_ns > 0);
-        CHECK(r.wall_ns >= static_cast<std::uint64_t>(std::chrono::nanoseconds(ran).count()));
-        CHECK(r.cpu_ns <= r.wall_ns);
+        CHECK(r.cpu_time > 0ns);
+        CHECK(r.wall_time >= ran);
+        CHECK(r.cpu_time <= r.wall_time);
         CHECK(no_such_process(r.pid));
     }
 }
@@ -106,7 +106,7 @@ TEST_CASE("a worker that is killed is noticed at once and keeps its count", "[gu
     CHECK_FALSE(reports[0].completed);
     CHECK(reports[0].exit_status == "killed by SIGSEGV");
     CHECK(reports[0].iterations > 0);
-    CHECK(reports[0].wall_ns > 0);
+    CHECK(reports[0].wall_time > 0ns);
     CHECK(reports[1].completed);
     CHECK(reports[1].exit_status == "");
 }
@@ -254,12 +254,8 @@ TEST_CASE("spin_wait takes longer with more spins", "[guest][work]") {
         team.watch_until(worker_team::clock::now() + 100ms);
         team.stop(60s);
         const auto report = team.reports()[0];
-        return static_cast<double>(report.cpu_ns) / static_cast<double>(report.iterations);
+        return static_cast<double>(report.cpu_time.count()) /
+               static_cast<double>(report.iterations);
     };
     CHECK(count(100'000) > 10 * count(1'000));
-}
-
-TEST_CASE("impossible work is refused", "[guest][work]") {
-    CHECK(fault_of_work(spin_wait{0}) == "spin_wait needs 1 spin or more, not 0");
-    CHECK(fault_of_work(spin_wait{1}) == "");
 }

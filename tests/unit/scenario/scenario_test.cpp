@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <ktstr/ktstr.hpp>
-#include <ktstr/scenario/validate.hpp>
+#include <ktstr/scenario/mistakes.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cmath>
 #include <limits>
 #include <string>
 #include <variant>
@@ -14,9 +15,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string problem_of(std::vector<step> steps) {
-    return scenario_problem(steps).value_or("");
-}
 step with(cgroup_def def) {
     return step{.setup = {std::move(def)}};
 }
@@ -73,39 +71,58 @@ TEST_CASE("a step holds for the whole duration unless it says otherwise") {
     CHECK(hold::frac(0.25).length(10ms) == 2500us);
 }
 
-TEST_CASE("a scenario in order has no problem") {
-    CHECK(problem_of({}).empty());
-    CHECK(problem_of({step{}}).empty());
-    CHECK(problem_of({with(named("load").workers(8).work(spin_wait{}))}).empty());
-    CHECK(problem_of({with(named("a")), with(named("a"))}).empty());
-    CHECK(problem_of({step{.setup = {named("a"), named("b")}, .hold = hold::fixed(0s)}}).empty());
-    CHECK(problem_of({with(named("a").workers(max_workers))}).empty());
-    CHECK(problem_of({with(named("...").workers(1))}).empty());
+TEST_CASE("a scenario in order has no mistake") {
+    const auto fine = [](std::vector<step> steps) { return mistake_in(steps); };
+    CHECK(fine({}) == "");
+    CHECK(fine({step{}}) == "");
+    CHECK(fine({with(named("load").workers(8).work(spin_wait{}))}) == "");
+    // The same name in two steps, a name that is the start of another, siblings.
+    CHECK(fine({with(named("a")), with(named("a"))}) == "");
+    CHECK(fine({step{.setup = {named("a"), named("ab"), named("b/a"), named("b/c")}}}) == "");
+    CHECK(fine({step{.setup = {named("a"), named("b")}, .hold = hold::fixed(0s)}}) == "");
+    CHECK(fine({with(named("a").workers(max_workers))}) == "");
+    CHECK(fine({with(named("...").workers(1).workers_may_fail())}) == "");
+    CHECK(fine({step{.hold = hold::frac(0.001)}}) == "");
 }
 
 TEST_CASE("each mistake in a scenario is named, with its step") {
-    CHECK(problem_of({step{}, with(named(""))}) == "step 1: a cgroup has no name");
-    CHECK(problem_of({with(named(".."))}) == "step 0: '..' is no name for a cgroup");
-    CHECK(problem_of({with(named("a/b"))}).find("'a/b'") != std::string::npos);
-    CHECK_FALSE(problem_of({with(named(std::string("a\0b", 3)))}).empty());
-    CHECK_FALSE(problem_of({with(named("a\nb"))}).empty());
-    CHECK_FALSE(problem_of({with(named(std::string(256, 'a')))}).empty());
-    CHECK(problem_of({with(named(std::string(255, 'a')))}).empty());
-    CHECK(problem_of({with(named("a").workers(0))}) ==
-          "step 0: cgroup 'a': a work group has 1 to 4096 workers, not 0");
-    CHECK_FALSE(problem_of({with(named("a").workers(-1))}).empty());
-    CHECK_FALSE(problem_of({with(named("a").workers(max_workers + 1))}).empty());
-    CHECK_FALSE(problem_of({with(named("a").work(work_spec{.workers = 0}))}).empty());
-    CHECK(problem_of({with(named("a").work(spin_wait{.spins = 0}))}) ==
-          "step 0: cgroup 'a': spin_wait needs at least one spin, not 0");
-    CHECK(problem_of({step{.setup = {named("a"), named("b"), named("a")}}}) ==
-          "step 0: two cgroups are called 'a'");
+    // In the second step: all of them are tried before the first begins.
+    const auto mistake = [](step bad) { return mistake_in(std::vector{step{}, std::move(bad)}); };
+    CHECK(mistake(with(named(""))) == "step 1: cgroup \"\": the name is empty");
+    CHECK(mistake(with(named("../out"))) == "step 1: cgroup \"../out\": the name holds \"..\"");
+    for (const int workers : {0, -3, max_workers + 1})
+        CHECK(mistake(with(named("a").workers(workers))) ==
+              "step 1: cgroup \"a\": a work group has 1 to 4096 workers, not " +
+                  std::to_string(workers));
+    CHECK(mistake(with(named("a").work(work_spec{.workers = 0}))) != "");
+    CHECK(mistake(with(named("a").work(spin_wait{.spins = 0}))) ==
+          "step 1: cgroup \"a\": spin_wait needs 1 spin or more, not 0");
+    CHECK(mistake({.setup = {named("a"), named("b"), named("a")}}) ==
+          "step 1: cgroup \"a\" is set up twice");
+    CHECK(mistake({.setup = {named("a"), named("a/b")}})
+              .starts_with("step 1: cgroup \"a\" has workers and so can't hold cgroup \"a/b\""));
     for (const double share : {0.0, -1.0, 1.5, std::numeric_limits<double>::quiet_NaN(),
                                std::numeric_limits<double>::infinity()}) {
         INFO(share);
-        CHECK_FALSE(problem_of({step{.hold = hold::frac(share)}}).empty());
+        CHECK(mistake({.hold = hold::frac(share)})
+                  .starts_with("step 1: a hold's share of the duration is above 0 and at most 1"));
     }
-    CHECK_FALSE(problem_of({step{.hold = hold::fixed(-1s)}}).empty());
+    CHECK(mistake({.hold = hold::fixed(-1s)}) == "step 1: the hold is negative");
+}
+
+TEST_CASE("names that can't be cgroups are refused with a reason") {
+    for (const char* bad : {"", "/abs", "a//b", "a/", "..", "a/../b", ".", "a/.", "cgroup.procs",
+                            "a/cgroup.kill", "line\nbreak"}) {
+        INFO(bad);
+        CHECK(mistake_in_cgroup_name(bad) != "");
+    }
+    CHECK(mistake_in_cgroup_name(std::string(256, 'x')) != "");
+    CHECK(mistake_in_cgroup_name(std::string_view("a\0b", 3)) != "");
+    for (const char* good : {"load", "a/b", "a/b/c", "..a", "a b", "cgroup", "-"}) {
+        INFO(good);
+        CHECK(mistake_in_cgroup_name(good) == "");
+    }
+    CHECK(mistake_in_cgroup_name(std::string(255, 'x')) == "");
 }
 
 TEST_CASE("results add up over workers, cgroups and steps") {
@@ -113,30 +130,48 @@ TEST_CASE("results add up over workers, cgroups and steps") {
                              .index = 0,
                              .pid = 7,
                              .iterations = 10,
-                             .wall_ns = 5,
-                             .cpu_ns = 3,
+                             .wall_time = 5ms,
+                             .cpu_time = 3ms,
                              .completed = true};
     worker_report bad = good;
     bad.index = 1;
     bad.completed = false;
-    bad.exit_status = "killed by signal 9";
-    scenario_result result{
-        .steps = {
-            {.hold_ns = 1,
-             .cgroups = {{.name = "a", .workers = {good, bad}}, {.name = "b", .workers = {good}}}},
-            {.hold_ns = 1, .cgroups = {{.name = "a", .workers = {good}}}}}};
+    bad.exit_status = "killed by SIGSEGV";
+    const scenario_result result{.steps = {step_result(1s, {{"a", {good, bad}}, {"b", {good}}}),
+                                           step_result(1s, {{"a", {good}}})}};
     CHECK(result.iterations() == 40);
-    CHECK(result.cpu_ns() == 12);
+    CHECK(result.cpu_time() == 12ms);
     CHECK(result.worker_count() == 4);
     CHECK(result.completed_workers() == 3);
     CHECK_FALSE(result.all_completed());
     CHECK(result.steps[0].iterations() == 30);
+    CHECK(result.steps[0].held() == 1s);
     REQUIRE(result.steps[0].cgroup("a") != nullptr);
     CHECK(result.steps[0].cgroup("a")->iterations() == 20);
+    CHECK(result.steps[0].cgroup("a")->cpu_time() == 6ms);
+    CHECK_FALSE(result.steps[0].cgroup("a")->all_completed());
+    CHECK(result.steps[0].cgroup("b")->all_completed());
     CHECK(result.steps[1].cgroup("b") == nullptr);
-    result.steps[0].cgroups[0].workers[1].completed = true;
-    CHECK(result.all_completed());
+    CHECK(result.steps[1].all_completed());
     CHECK(scenario_result{}.iterations() == 0);
+    CHECK(bad.to_text() == "a[0][1]: killed by SIGSEGV");
+    CHECK(good.to_text() == "a[0][0]: 10 iterations");
+}
+
+TEST_CASE("a cgroup's share is its part of its step, and no number where nobody ran") {
+    const worker_report ran{.cpu_time = 30ms};
+    const worker_report idle{};
+    const step_result both(1s, {{"a", {ran}}, {"b", {ran, ran}}, {"c", {idle}}});
+    CHECK(std::abs(both.cgroup("a")->share() - 1.0 / 3) < 1e-9);
+    CHECK(std::abs(both.cgroup("b")->share() - 2.0 / 3) < 1e-9);
+    CHECK(both.cgroup("c")->share() == 0);
+    // Neither "at least" nor "at most" may hold of what was never measured.
+    const step_result nobody(1s, {{"a", {idle}}});
+    CHECK_FALSE(nobody.cgroup("a")->share() >= 0);
+    CHECK_FALSE(nobody.cgroup("a")->share() <= 1);
+    // A copy, or what is left of a larger result, keeps its meaning.
+    const cgroup_report kept = *both.cgroup("a");
+    CHECK(kept.share() == both.cgroup("a")->share());
 }
 
 TEST_CASE("a scenario error says whose fault it is") {

@@ -36,31 +36,6 @@ struct controller_wish {
     bool required = false;  ///< its absence is an error, not a loss
 };
 
-/// Why `name` can't name a cgroup below a tree's root; empty when it can.
-[[nodiscard]] inline std::string fault_of_cgroup_name(std::string_view name) {
-    if (name.empty())
-        return "the name is empty";
-    if (name.front() == '/')
-        return "the name starts with a slash; names are relative to the scenario";
-    if (name.find('\0') != std::string_view::npos || name.find('\n') != std::string_view::npos)
-        return "the name holds a newline or a NUL";
-    for (std::string_view rest = name;;) {
-        const auto slash = rest.find('/');
-        const auto part = rest.substr(0, slash);
-        if (part.empty())
-            return "a part of the name is empty";
-        if (part == "." || part == "..")
-            return "the name holds \"" + std::string(part) + "\"";
-        if (part.size() > 255)
-            return "a part of the name is longer than 255 bytes";
-        if (part.starts_with("cgroup."))
-            return "names that start with \"cgroup.\" are the kernel's";
-        if (slash == std::string_view::npos)
-            return {};
-        rest.remove_prefix(slash + 1);
-    }
-}
-
 namespace detail {
 
 [[nodiscard]] inline bool lists_word(std::string_view text, std::string_view word) {
@@ -224,7 +199,7 @@ public:
     }
 
     /// Makes the cgroup, and the levels above it that are missing, and gives it the controllers.
-    /// The name must have no fault_of_cgroup_name().
+    /// The name must have no mistake_in_cgroup_name().
     [[nodiscard]] result<void> create(std::string_view name,
                                       const std::vector<controller_wish>& wishes = {}) {
         // A parent may hand controllers down only while it has no processes of its own, so that

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <ktstr/guest/scenario/above_scheduler.hpp>
-#include <ktstr/guest/scenario/mistakes.hpp>
 #include <ktstr/guest/scenario/step_runner.hpp>
 #include <ktstr/scenario/execute.hpp>
+#include <ktstr/scenario/mistakes.hpp>
 #include <ktstr/test/context.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -35,21 +37,35 @@ namespace ktstr::guest {
 
 namespace detail {
 
-inline void emit(std::uint32_t step, const step_result& result) {
+/// Why this worker fails its test, or "". One that nobody gave any time need not have worked.
+[[nodiscard]] inline std::string fault_of(const worker_report& w, std::chrono::nanoseconds hold) {
+    if (!w.completed)
+        return w.exit_status;
+    if (w.iterations == 0 && hold > std::chrono::nanoseconds::zero())
+        return "it never did one turn of its work";
+    return {};
+}
+
+inline void emit(const context& ctx, std::uint32_t at, const step& step,
+                 const step_result& result) {
     if (!worker_sink())
         return;
-    for (const auto& cgroup : result.cgroups) {
+    for (std::size_t c = 0; c < result.cgroups().size(); ++c) {
+        const auto& cgroup = result.cgroups()[c];
         std::uint32_t index = 0;
-        for (const auto& w : cgroup.workers)
-            worker_sink()({.step = step,
-                           .cgroup = cgroup.name,
+        for (const auto& w : cgroup.workers())
+            worker_sink()({.step = at,
+                           .cgroup = cgroup.name(),
                            .index = index++,
                            .pid = static_cast<std::uint32_t>(w.pid),
                            .iterations = w.iterations,
-                           .wall_ns = w.wall_ns,
-                           .cpu_ns = w.cpu_ns,
+                           .wall_ns = static_cast<std::uint64_t>(w.wall_time.count()),
+                           .cpu_ns = static_cast<std::uint64_t>(w.cpu_time.count()),
                            .completed = w.completed,
-                           .exit_text = w.exit_status});
+                           .exit_text = w.exit_status,
+                           .fault = step.setup[c].may_fail
+                                        ? ""
+                                        : fault_of(w, step.hold.length(ctx.duration()))});
     }
 }
 
@@ -69,7 +85,8 @@ inline void emit(std::uint32_t step, const step_result& result) {
     for (const auto& step : steps) {
         result.steps.push_back(runner.run(step));
         // Before the cgroups are removed: what was measured counts, whatever happens then.
-        detail::emit(static_cast<std::uint32_t>(result.steps.size() - 1), result.steps.back());
+        detail::emit(ctx, static_cast<std::uint32_t>(result.steps.size() - 1), step,
+                     result.steps.back());
         runner.clear_step();
     }
     runner.finish();

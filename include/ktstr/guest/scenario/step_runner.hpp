@@ -71,10 +71,8 @@ public:
         const auto held = worker_team::clock::now() - begin;
         team.stop(limits_.stop);
 
-        step_result result = gather(step, team.reports());
-        result.hold_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(held).count());
         leftovers_ = std::move(step_local);
-        return result;
+        return gather(step, held, team.reports());
     }
 
     /// Removes the cgroups of the step that run() has carried out last.
@@ -152,17 +150,17 @@ private:
         }
     }
 
-    [[nodiscard]] static step_result gather(const step& step, std::vector<worker_report> reports) {
-        step_result result;
-        for (const auto& def : step.setup)
-            result.cgroups.push_back({def.name, {}});
-        for (auto& report : reports)
-            for (auto& cgroup : result.cgroups)
-                if (cgroup.name == report.cgroup) {
-                    cgroup.workers.push_back(std::move(report));
-                    break;
-                }
-        return result;
+    [[nodiscard]] static step_result gather(const step& step, std::chrono::nanoseconds held,
+                                            std::vector<worker_report> reports) {
+        std::vector<cgroup_report> cgroups;
+        for (const auto& def : step.setup) {
+            std::vector<worker_report> workers;
+            for (auto& report : reports)
+                if (report.cgroup == def.name)
+                    workers.push_back(std::move(report));
+            cgroups.emplace_back(def.name, std::move(workers));
+        }
+        return {held, std::move(cgroups)};
     }
 
     const context& ctx_;

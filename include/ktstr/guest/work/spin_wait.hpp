@@ -5,15 +5,7 @@
 #include <ktstr/guest/work/work_loop.hpp>
 #include <ktstr/scenario/work.hpp>
 
-#include <string>
-
 namespace ktstr::guest {
-
-/// Why this work can't be done; empty when it can.
-[[nodiscard]] inline std::string fault_of(const spin_wait& work) {
-    return work.spins > 0 ? ""
-                          : "spin_wait needs 1 spin or more, not " + std::to_string(work.spins);
-}
 
 inline void run(const spin_wait& work, work_loop& loop) {
     while (loop.goes_on()) {

@@ -248,19 +248,22 @@ private:
         report.iterations = slot.iterations.load(std::memory_order_relaxed);
         const bool finished = slot.phase.load(std::memory_order_acquire) == worker_phase::finished;
         if (finished) {
-            report.cpu_ns = slot.cpu_ns.load(std::memory_order_relaxed);
-            report.wall_ns = since_release(slot.finished_ns.load(std::memory_order_relaxed));
+            report.cpu_time = as_time(slot.cpu_ns.load(std::memory_order_relaxed));
+            report.wall_time = since_release(slot.finished_ns.load(std::memory_order_relaxed));
         } else if (m.end) {
-            report.cpu_ns = m.end->cpu_ns;
-            report.wall_ns = since_release(m.end->seen_ns);
+            report.cpu_time = as_time(m.end->cpu_ns);
+            report.wall_time = since_release(m.end->seen_ns);
         }
         report.exit_status = exit_text(m, slot, finished);
         report.completed = report.exit_status.empty();
         return report;
     }
 
-    [[nodiscard]] std::uint64_t since_release(std::uint64_t ns) const {
-        return released_ns_ != 0 && ns > released_ns_ ? ns - released_ns_ : 0;
+    [[nodiscard]] static std::chrono::nanoseconds as_time(std::uint64_t ns) {
+        return std::chrono::nanoseconds(static_cast<std::int64_t>(ns));
+    }
+    [[nodiscard]] std::chrono::nanoseconds since_release(std::uint64_t ns) const {
+        return as_time(released_ns_ != 0 && ns > released_ns_ ? ns - released_ns_ : 0);
     }
 
     [[nodiscard]] static std::string exit_text(const member& m, const worker_slot& slot,
