@@ -2,4 +2,4 @@
 // EXPECT-GCC: kernel_args_leave_alone_what_ktstr_sets<ktstr::detail::reserved::init, 1>
 #include <ktstr/ktstr.hpp>
 
-KTSTR_TEST(t, kernel_args = {"quiet", "init=/bin/sh"}) {}
+KTSTR_TEST(t, kernel_args = {"nokaslr", "init=/bin/sh"}) {}

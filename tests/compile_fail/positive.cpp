@@ -8,7 +8,7 @@ constexpr ktstr::scheduler demo{
 constexpr int four = 4;
 
 KTSTR_TEST(plain) {}
-KTSTR_TEST(every_key, tags = {"smoke", "numa"}, kernel_args = {"quiet", "isolcpus=1"},
+KTSTR_TEST(every_key, tags = {"smoke", "numa"}, kernel_args = {"nokaslr", "isolcpus=1"},
            scheduler_args = {"--slice-us", "20000"}, scheduler = demo, numa_nodes = 2, llcs = four,
            cores = 4u, threads = 2L, memory_mib = 1024, duration = 5s, timeout = 1min,
            cpu_budget = 2, no_perf_mode, performance_mode = false, requires_steal,

@@ -66,7 +66,7 @@ inline int list_kernels(bool json) {
                        entry.damage ? "  DAMAGED: " + *entry.damage : "");
     }
     if (json)
-        fmt::print("{}\n", array.dump(2));
+        fmt::print("{}\n", array.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return 0;
 }
 

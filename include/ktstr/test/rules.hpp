@@ -106,9 +106,19 @@ struct host_only_excludes_performance_mode {
 
 // The guest kernel's command line.
 
-enum class reserved { none, console, rdinit, init, panic };
+enum class reserved { none, console, rdinit, init, panic, loglevel };
 
 constexpr reserved reserved_by(std::string_view arg) {
+    // The kernel takes quotation marks off.
+    if (arg.starts_with('"'))
+        arg.remove_prefix(1);
+    if (arg.ends_with('"'))
+        arg.remove_suffix(1);
+    // What would keep the kernel's words from the console, or their time stamps from the words.
+    if (arg == "quiet" || arg.starts_with("loglevel=") || arg.starts_with("printk.") ||
+        arg.starts_with("sysctl.kernel.printk") || arg.starts_with("sysctl/kernel/printk") ||
+        arg.starts_with("console_msg_format="))
+        return reserved::loglevel;
     if (arg.starts_with("console="))
         return reserved::console;
     if (arg.starts_with("rdinit="))
@@ -122,9 +132,13 @@ constexpr reserved reserved_by(std::string_view arg) {
 
 template <reserved What, int Position>
 struct kernel_args_leave_alone_what_ktstr_sets {
-    static_assert(What == reserved::none,
+    static_assert(What == reserved::none || What == reserved::loglevel,
                   "KTSTR_TEST: kernel_args may not set console=, rdinit=, init= or panic=, ktstr "
                   "sets them itself");
+    static_assert(
+        What != reserved::loglevel,
+        "KTSTR_TEST: kernel_args may not set quiet, loglevel=, printk.* or another word that "
+        "silences the kernel: verdicts are read from what it prints");
 };
 template <int Position>
 struct kernel_args_are_one_word_each {

@@ -52,11 +52,42 @@ TEST_CASE("the main archive is the one that serves the release itself") {
     scratch.write("sources.list.d/c.list.disabled", "deb http://off.example bookworm main\n");
     const auto sources = system_sources(scratch.path());
     CHECK(sources.size() == 3);
-    const auto main = main_archive(sources, "bookworm");
+    const os_release bookworm{"debian", "bookworm", {}}, trixie{"debian", "trixie", {}};
+    const auto none = scratch.path() / "lists";
+    const auto main = main_archive(sources, bookworm, none);
     REQUIRE(main);
     CHECK(main->uris.front() == "http://mirror.example/debian");
-    CHECK_FALSE(main_archive(sources, "trixie"));
-    CHECK(main_archive(parse_sources_list("deb http://m.example stable main\n"), "bookworm"));
+    CHECK_FALSE(main_archive(sources, trixie, none));
+    CHECK(main_archive(parse_sources_list("deb http://m.example stable main\n"), bookworm, none));
+}
+
+TEST_CASE("a third party that serves the codename too is not the main archive") {
+    const unit::scratch_directory scratch;
+    const os_release bookworm{"debian", "bookworm", {}};
+    const auto lists = scratch.path() / "lists";
+    const auto chosen = [&](std::string_view text) {
+        const auto found = main_archive(parse_sources_list(text), bookworm, lists);
+        return found ? found->uris.front() : std::string("none");
+    };
+    const std::string third = "deb http://a.example/repo bookworm main\n";
+    const std::string mirror = "deb http://z.example/debian bookworm main\n";
+    // By its keyring, by the updates beside it, and where nothing tells them apart the first.
+    CHECK(chosen(third + "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+                         "http://z.example/debian bookworm main\n") == "http://z.example/debian");
+    CHECK(chosen(third + mirror + "deb http://z.example/debian bookworm-updates main\n") ==
+          "http://z.example/debian");
+    CHECK(chosen(third + mirror) == "http://a.example/repo");
+    // What apt has fetched says whose it is, whatever the rest looks like.
+    scratch.write("lists/z.example_debian_dists_bookworm_InRelease",
+                  "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\n");
+    CHECK(chosen(third + mirror) == "http://z.example/debian");
+    CHECK(chosen("deb http://a.example/repo bookworm main\n"
+                 "deb http://a.example/repo bookworm-updates main\n" +
+                 mirror) == "http://z.example/debian");
+    scratch.write("lists/a.example_repo_dists_bookworm_Release", "Origin: Somebody\n");
+    CHECK(chosen(third + "deb http://y.example/debian bookworm main\n") ==
+          "http://y.example/debian");
+    CHECK(chosen(third) == "http://a.example/repo");
 }
 
 TEST_CASE("os-release is read") {

@@ -49,6 +49,7 @@ TEST_CASE("an attempt crosses with all that is known and unknown of it", "[relay
     e.message = "line\nwith \"quotes\" and \xff bytes";
     e.attempt = 2;
     e.dilation = 9.5;
+    e.kernel = "7.3.4-\xff";
     e.steal_host_ns = 812345678;
     e.mask = "cpuset";
     e.file = "a.cpp";
@@ -66,6 +67,7 @@ TEST_CASE("an attempt crosses with all that is known and unknown of it", "[relay
     CHECK(got->result == verdict::fail);
     CHECK(got->why == reason::lockup);
     CHECK(got->message == valid_utf8(e.message));
+    CHECK(got->kernel == valid_utf8(*e.kernel));
     CHECK(got->attempt == 2);
     CHECK(got->dilation == 9.5);
     CHECK(got->steal_host_ns == 812345678);

@@ -21,7 +21,7 @@ KTSTR_TEST(plain) {}
 
 KTSTR_TEST(every_key, numa_nodes = 1, llcs = 2, cores = 4, threads = 1, memory_mib = 1024,
            duration = 5s, timeout = 1min, cpu_budget = 2, scheduler = demo,
-           scheduler_args = {"--slice-us", "20000"}, kernel_args = {"quiet"},
+           scheduler_args = {"--slice-us", "20000"}, kernel_args = {"nokaslr"},
            tags = {"smoke", "numa"}, no_perf_mode, performance_mode = false, requires_steal,
            requires_kvm = true, host_only = false, expect_fail) {}
 
@@ -89,7 +89,7 @@ TEST_CASE("each key reaches its own member") {
     CHECK(s.scheduler_args[0] == "--slice-us");
     CHECK(s.scheduler_args[1] == "20000");
     REQUIRE(s.kernel_args.size() == 1);
-    CHECK(s.kernel_args[0] == "quiet");
+    CHECK(s.kernel_args[0] == "nokaslr");
     REQUIRE(s.tags.size() == 2);
     CHECK(s.tags[0] == "smoke");
     CHECK(s.tags[1] == "numa");

@@ -170,18 +170,64 @@ inline std::string lower(std::string_view text) {
     return found;
 }
 
-/// The source of the distribution's main archive for a release, among all sources.
-[[nodiscard]] inline std::optional<apt_source> main_archive(const std::vector<apt_source>& sources,
-                                                            std::string_view codename) {
+namespace detail {
+
+/// Who makes what lies at a source, by the Release file that apt keeps of it ("Debian"); empty when apt
+/// has none yet.
+inline std::string origin_of(const apt_source& source, std::string_view suite,
+                             const std::filesystem::path& lists) {
+    for (const std::string& uri : source.uris) {
+        const std::size_t scheme = uri.find("://");
+        std::string name = scheme == std::string::npos ? uri : uri.substr(scheme + 3);
+        while (!name.empty() && name.back() == '/')
+            name.pop_back();
+        std::replace(name.begin(), name.end(), '/', '_');
+        name += "_dists_" + std::string(suite);
+        for (const char* kind : {"_InRelease", "_Release"})
+            if (const auto text = read_text(lists / (name + kind)))
+                for (const std::string_view line : lines_of(*text))
+                    if (constexpr std::string_view key = "Origin: "; line.starts_with(key))
+                        return std::string(line.substr(key.size()));
+    }
+    return {};
+}
+
+}  // namespace detail
+
+/// The source of the distribution's main archive for a release, among all sources. Others may serve the
+/// same codename and component: of several, the one that says it is the distribution's, else one with
+/// the distribution's keyring, else one that also serves the release's updates. One that says it is
+/// another's comes last.
+[[nodiscard]] inline std::optional<apt_source> main_archive(
+    const std::vector<apt_source>& sources, const os_release& os,
+    const std::filesystem::path& lists = "/var/lib/apt/lists") {
     const auto has = [](const std::vector<std::string>& list, std::string_view word) {
         return std::find(list.begin(), list.end(), word) != list.end();
     };
+    const auto likeness = [&](const apt_source& source, std::string_view suite) {
+        if (const std::string origin = detail::origin_of(source, suite, lists); !origin.empty())
+            return detail::lower(origin) == os.id ? 4 : 0;  // a mirror may say its owner's name
+        if (source.signed_by.find(os.id + "-archive-keyring") != std::string::npos)
+            return 3;
+        for (const apt_source& other : sources)
+            if (other.uris == source.uris && has(other.suites, std::string(suite) + "-updates"))
+                return 2;
+        return 1;
+    };
     for (const std::string_view suite :
-         {codename, std::string_view("stable"), std::string_view("oldstable"),
-          std::string_view("testing"), std::string_view("sid"), std::string_view("unstable")})
+         {std::string_view(os.codename), std::string_view("stable"), std::string_view("oldstable"),
+          std::string_view("testing"), std::string_view("sid"), std::string_view("unstable")}) {
+        const apt_source* best = nullptr;
+        int best_likeness = -1;
         for (const apt_source& source : sources)
             if (has(source.suites, suite) && has(source.components, "main"))
-                return source;
+                if (const int like = likeness(source, suite); like > best_likeness) {
+                    best = &source;
+                    best_likeness = like;
+                }
+        if (best != nullptr)
+            return *best;
+    }
     return std::nullopt;
 }
 

@@ -5,6 +5,7 @@
 
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/packages/version.hpp>
 
 #include <filesystem>
 #include <memory>
@@ -33,7 +34,8 @@ struct fetched_program {
     for (std::filesystem::directory_iterator at(in.root() / kind, failed), end;
          !failed && at != end; at.increment(failed)) {
         std::string version = at->path().filename().string();
-        if (::access((at->path() / "root" / place).c_str(), X_OK) == 0 && version > newest)
+        if (::access((at->path() / "root" / place).c_str(), X_OK) == 0 &&
+            (newest.empty() || newer(version, newest)))
             newest = std::move(version);
     }
     if (newest.empty())

@@ -112,7 +112,7 @@ public:
             return refuse("apt-get or dpkg-deb is missing");
         if (os.codename.empty())
             return refuse("/etc/os-release names no VERSION_CODENAME");
-        auto source = main_archive(system_sources(), os.codename);
+        auto source = main_archive(system_sources(), os);
         if (!source)
             return refuse("/etc/apt has no source with component main for " + os.codename);
         auto architecture = run_tool_ok({{"dpkg", "--print-architecture"}}, "ask dpkg for",

@@ -83,7 +83,7 @@ public:
             {"message", valid_utf8(e.message)},
             {"attempt", e.attempt},
             {"dilation", detail::relay_optional(e.dilation)},
-            {"kernel", detail::relay_optional(e.kernel)},
+            {"kernel", e.kernel ? detail::relay_json(valid_utf8(*e.kernel)) : nullptr},
             {"topology", detail::relay_optional(e.topology)},
             {"seed", detail::relay_optional(e.seed)},
             {"boot", detail::relay_optional(e.boot)},

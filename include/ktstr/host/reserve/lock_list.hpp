@@ -103,7 +103,8 @@ struct listed_lock {
         }
         array.push_back(std::move(one));
     }
-    return array.dump() + '\n';
+    // A process's name need not be UTF-8.
+    return array.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }
 
 }  // namespace ktstr::host

@@ -12,6 +12,7 @@
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/report/line_tail.hpp>
 #include <ktstr/host/report/reporter.hpp>
+#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/calibration.hpp>
 #include <ktstr/host/run/next_machine.hpp>
 #include <ktstr/host/run/running_machine.hpp>
@@ -111,7 +112,7 @@ public:
         if (request_.machine) {
             e.accel = std::string(to_text(request_.machine->accel));
             e.topology = std::string(ktstr::to_text(request_.topology));
-            e.kernel = request_.kernel_release;
+            e.kernel = valid_utf8(request_.kernel_release);
             e.boot = request_.clone_state.empty() ? "cold" : "clone";
         }
         events_(test_started{.name = e.name,
@@ -356,7 +357,7 @@ private:
         auto& e = result_.event;
         e.dilation = dilation_;
         if (request_.machine)
-            e.kernel = hello->kernel_release;
+            e.kernel = valid_utf8(hello->kernel_release);
         const auto& spec = request_.test->spec;
         limit_ = scaled(spec.body_limit());
         wire::run_test order{
@@ -599,6 +600,8 @@ private:
             e.notes.push_back("steal: the guest counted " + std::to_string(*e.steal_guest_ticks) +
                               " ticks, the host saw its vCPUs wait " +
                               std::to_string(*e.steal_host_ns / 1'000'000) + " ms");
+        if (const auto& warned = vm_->console().warning_line(); !warned.empty())
+            e.notes.push_back("the kernel warned: " + warned);
         if (vm_->console().dropped() > 0)
             e.notes.push_back(std::to_string(vm_->console().dropped()) +
                               " bytes of console beyond the limit were dropped");

@@ -53,7 +53,9 @@ struct machine_wires {
 /// The kernel command line.
 [[nodiscard]] inline std::string kernel_command_line(const machine& m, const machine_wires& w) {
     std::string line = "console=ttyS0 panic=-1 reboot=t,force";
-    // Warnings and worse reach the console, which is what verdicts such as oops are read from.
+    // Warnings and worse reach the console, which is what verdicts such as oops are read from; a line
+    // is the kernel's by its time stamp.
+    line += " printk.time=1";
     line += m.verbose_console ? " loglevel=7 earlyprintk=ttyS0,115200" : " loglevel=5";
     // Entropy from the CPU at once, and no self-tests of ciphers nobody uses here.
     line += " random.trust_cpu=on cryptomgr.notests";

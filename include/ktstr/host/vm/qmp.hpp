@@ -7,7 +7,9 @@
 #include <ktstr/base/unique_fd.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -20,6 +22,29 @@
 #include <unistd.h>
 
 namespace ktstr::host {
+
+namespace detail {
+
+/// A member of an object, when it is there and a text. What QEMU sends is read by its type: a value of
+/// another kind is a missing one, never an exception.
+[[nodiscard]] inline std::optional<std::string> text_member(const nlohmann::json& object,
+                                                            const char* name) {
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    if (at == object.end() || !at->is_string())
+        return std::nullopt;
+    return at->get<std::string>();
+}
+[[nodiscard]] inline std::optional<int> int_member(const nlohmann::json& object, const char* name) {
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    if (at == object.end() || !at->is_number_integer())
+        return std::nullopt;
+    const auto number = at->get<std::int64_t>();
+    if (number < 0 || number > std::numeric_limits<int>::max())
+        return std::nullopt;
+    return static_cast<int>(number);
+}
+
+}  // namespace detail
 
 /// One vCPU as QEMU names it.
 struct vcpu_thread {
@@ -90,7 +115,8 @@ public:
             return waited;
         auto said = ask("query-migrate");
         const auto why = "QEMU says: " + migration_;
-        return plain_error("save", "a template", said ? said->value("error-desc", why) : why);
+        return plain_error("save", "a template",
+                           said ? detail::text_member(*said, "error-desc").value_or(why) : why);
     }
 
     /// The answer to the command sent last.
@@ -103,8 +129,9 @@ public:
             if (answer->contains("return"))
                 return (*answer)["return"];
             if (answer->contains("error"))
-                return plain_error("ask QEMU for", std::string(command),
-                                   (*answer)["error"].value("desc", "no reason given"));
+                return plain_error(
+                    "ask QEMU for", std::string(command),
+                    detail::text_member((*answer)["error"], "desc").value_or("no reason given"));
         }
     }
 
@@ -149,10 +176,22 @@ public:
         auto answer = ask("query-cpus-fast");
         if (!answer)
             return std::move(answer).error();
+        const auto odd = [] {
+            return plain_error("ask QEMU for", "its vCPU threads",
+                               "its answer is no list of CPUs with their threads");
+        };
+        if (!answer->is_array())
+            return odd();
         std::vector<vcpu_thread> threads;
-        for (const auto& cpu : *answer)
-            threads.push_back({cpu.value("cpu-index", 0), cpu.value("thread-id", 0),
-                               cpu.value("qom-path", std::string{})});
+        for (const auto& cpu : *answer) {
+            const auto index = detail::int_member(cpu, "cpu-index");
+            const auto thread = detail::int_member(cpu, "thread-id");
+            const auto path = detail::text_member(cpu, "qom-path");
+            // Thread 0 would be this very thread to whoever sets its CPUs.
+            if (!index || !thread || *thread == 0 || !path)
+                return odd();
+            threads.push_back({*index, *thread, *path});
+        }
         return threads;
     }
 
@@ -176,11 +215,14 @@ private:
     }
 
     void note_event(const nlohmann::json& object) {
-        const auto name = object.value("event", std::string{});
+        const auto name = detail::text_member(object, "event");
         resumed_ = resumed_ || name == "RESUME";
         if (name == "MIGRATION" && object.contains("data"))
-            migration_ = object["data"].value("status", std::string{});
+            migration_ = detail::text_member(object["data"], "status").value_or("");
     }
+
+    /// The most that one line of QEMU's may hold; the answer for 252 vCPUs takes 50 kB.
+    static constexpr std::size_t longest_line = std::size_t{4} << 20;
 
     [[nodiscard]] result<nlohmann::json> read_object(std::chrono::milliseconds limit) {
         const auto end = std::chrono::steady_clock::now() + limit;
@@ -188,10 +230,12 @@ private:
             if (const auto newline = buffer_.find('\n'); newline != std::string::npos) {
                 auto parsed = nlohmann::json::parse(buffer_.substr(0, newline), nullptr, false);
                 buffer_.erase(0, newline + 1);
-                if (parsed.is_discarded())
-                    return plain_error("talk to QEMU", "over QMP", "its answer is not JSON");
+                if (!parsed.is_object())
+                    return plain_error("talk to QEMU", "over QMP", "its answer is no JSON object");
                 return parsed;
             }
+            if (buffer_.size() > longest_line)
+                return plain_error("talk to QEMU", "over QMP", "its answer has no end");
             const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
                 end - std::chrono::steady_clock::now());
             pollfd p{fd_.get(), POLLIN, 0};
