@@ -45,6 +45,19 @@ TEST_CASE("what drives a terminal is spelled out", "[report][text]") {
     CHECK(one_line("\u202eevil") == "\\u202eevil");
 }
 
+TEST_CASE("lines of a guest's console drive no terminal", "[report][text]") {
+    CHECK(printable("") == "");
+    CHECK(printable("plain\nlines\n") == "plain\nlines\n");
+    CHECK(printable("a\r\n\x1b[2Jb\n\x1b]0;owned\a") == "a\n\\x1b[2Jb\n\\x1b]0;owned\\x07");
+    const std::string long_line(3 * text_limit, '\x1b');
+    CHECK(printable(long_line).size() == 4 * long_line.size());
+    std::string all;
+    for (int c = 0; c < 256; ++c)
+        all += static_cast<char>(c);
+    for (const char c : printable(all))
+        CHECK((c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f)));
+}
+
 TEST_CASE("XML text is well-formed whatever it was", "[report][text]") {
     CHECK(xml_text("<a b=\"c\">&'") == "&lt;a b=&quot;c&quot;&gt;&amp;&apos;");
     CHECK(xml_text("\x1b\x08\r\xff\uffff") == "\\x1b\\x08\\x0d\ufffd\ufffd");

@@ -7,11 +7,13 @@
 
 #include <ktstr/check/verdict.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ktstr::host {
@@ -125,12 +127,28 @@ struct test_finished {
     std::optional<final_outcome> outcome;
 };
 
-/// A file that an attempt left, before its test_finished. Only told where the attempt's machine is
-/// not this one, so that the file has to cross.
+/// The files that an attempt may leave for a person.
+enum class artifact { console, output, qemu, command };
+
+inline constexpr std::array<std::string_view, 4> artifact_names{"console.log", "output.txt",
+                                                                "qemu.log", "command.txt"};
+
+[[nodiscard]] constexpr std::string_view to_text(artifact file) {
+    return artifact_names[static_cast<std::size_t>(file)];
+}
+[[nodiscard]] constexpr std::optional<artifact> parse_artifact(std::string_view name) {
+    for (std::size_t i = 0; i < artifact_names.size(); ++i)
+        if (artifact_names[i] == name)
+            return static_cast<artifact>(i);
+    return std::nullopt;
+}
+
+/// A file that an attempt left, or the next piece of it, before its test_finished. Only told where
+/// the attempt's machine is not this one, so that the file has to cross.
 struct attempt_file {
     std::string test;
     int attempt = 1;
-    std::string name;
+    artifact file = artifact::console;
     std::string content;
 };
 

@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: MIT
 // Events as lines, for the run around this one: a nested run happens inside an emulated machine, and
 // its events are told outside as if they had happened there. Both ends are the same program, so the
-// form is private and may change freely; it is not the public --json. Host side, on both ends.
+// form is private and may change freely; it is not the public --json. The end outside believes
+// nothing: a line has exactly the fields, types and sizes that the end inside writes, or is refused.
+// Host side, on both ends.
 #pragma once
 
+#include <ktstr/host/report/base64.hpp>
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/text.hpp>
 
-#include <chrono>
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,6 +28,13 @@
 
 namespace ktstr::host {
 
+/// The longest line: a finished test with all of its texts. Whoever reads lines reads no longer ones.
+inline constexpr std::size_t relay_line_limit = std::size_t{16} << 20;
+/// Bytes of output or of a file in one line; more are more lines.
+inline constexpr std::size_t relay_piece = std::size_t{48} << 10;
+/// Entries in one list of an event.
+inline constexpr std::size_t relay_list_limit = 256;
+
 namespace detail {
 
 using relay_json = nlohmann::json;
@@ -28,21 +43,121 @@ template <class T>
 relay_json relay_optional(const std::optional<T>& value) {
     return value ? relay_json(*value) : relay_json(nullptr);
 }
-template <class T>
-void relay_read(const relay_json& from, const char* key, std::optional<T>& to) {
-    if (const auto at = from.find(key); at != from.end() && !at->is_null())
-        to = at->get<T>();
+inline relay_json relay_optional(const std::optional<std::string>& value) {
+    return value ? relay_json(valid_utf8(*value)) : relay_json(nullptr);
 }
 inline relay_json relay_texts(const std::vector<std::string>& texts) {
     auto array = relay_json::array();
-    for (const auto& text : texts)
-        array.push_back(valid_utf8(text));
+    for (std::size_t i = 0; i < std::min(texts.size(), relay_list_limit); ++i)
+        array.push_back(valid_utf8(texts[i]));
     return array;
 }
 
+/// Takes an event's fields out of a line, each of its type and within its bounds. The first that is
+/// not so is the fault, and what was taken then means nothing.
+class relay_fields {
+public:
+    explicit relay_fields(const relay_json& line) : line_(line) {}
+
+    [[nodiscard]] std::string text(const char* key) {
+        const auto* value = find(key);
+        if (value == nullptr || !fits(*value))
+            return refuse(key, "is no text");
+        return value->get<std::string>();
+    }
+    [[nodiscard]] std::string bytes(const char* key) {
+        const auto* value = find(key);
+        auto decoded = value != nullptr && value->is_string()
+                           ? from_base64(value->get_ref<const std::string&>())
+                           : std::nullopt;
+        if (!decoded || decoded->size() > relay_piece)
+            return refuse(key, "holds no bytes");
+        return *std::move(decoded);
+    }
+    template <std::integral T>
+    [[nodiscard]] T number(const char* key, T least = 0, T most = std::numeric_limits<T>::max()) {
+        const auto* value = find(key);
+        const bool there = value != nullptr && value->is_number_integer();
+        if (there && value->is_number_unsigned()) {
+            const auto n = value->get<std::uint64_t>();
+            if (std::cmp_greater_equal(n, least) && std::cmp_less_equal(n, most))
+                return static_cast<T>(n);
+        } else if (there) {
+            const auto n = value->get<std::int64_t>();
+            if (std::cmp_greater_equal(n, least) && std::cmp_less_equal(n, most))
+                return static_cast<T>(n);
+        }
+        (void)refuse(key, "is no number, or one that can't be");
+        return least;
+    }
+    [[nodiscard]] double measure(const char* key) {
+        const auto* value = find(key);
+        const double n = value != nullptr && value->is_number() ? value->get<double>() : -1;
+        if (n >= 0 && n < 1e12)
+            return n;
+        (void)refuse(key, "is no measured value");
+        return 0;
+    }
+    [[nodiscard]] bool truth(const char* key) {
+        const auto* value = find(key);
+        if (value != nullptr && value->is_boolean())
+            return value->get<bool>();
+        (void)refuse(key, "is neither true nor false");
+        return false;
+    }
+    /// What `take` makes of a field that may be unknown, which is null.
+    template <class Take>
+    [[nodiscard]] auto known(const char* key, const Take& take)
+        -> std::optional<decltype(take(key))> {
+        if (const auto* value = find(key); value != nullptr && value->is_null())
+            return std::nullopt;
+        return take(key);
+    }
+    [[nodiscard]] std::vector<std::string> texts(const char* key) {
+        std::vector<std::string> list;
+        for (const auto& entry : array(key)) {
+            if (!fits(entry)) {
+                (void)refuse(key, "holds something else than texts");
+                return {};
+            }
+            list.push_back(entry.get<std::string>());
+        }
+        return list;
+    }
+    [[nodiscard]] const relay_json& array(const char* key) {
+        static const relay_json none = relay_json::array();
+        const auto* value = find(key);
+        if (value != nullptr && value->is_array() && value->size() <= relay_list_limit)
+            return *value;
+        (void)refuse(key, "is no list, or too long a one");
+        return none;
+    }
+
+    std::string refuse(const char* key, const char* why) {
+        if (fault_.empty())
+            fault_ = std::string(key) + ' ' + why;
+        return {};
+    }
+    [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
+
+private:
+    [[nodiscard]] const relay_json* find(const char* key) const {
+        const auto at = line_.is_object() ? line_.find(key) : line_.end();
+        return at == line_.end() ? nullptr : &*at;
+    }
+    // The other end cuts at text_limit and adds a mark of three bytes.
+    [[nodiscard]] static bool fits(const relay_json& value) {
+        return value.is_string() && value.get_ref<const std::string&>().size() <= text_limit + 3;
+    }
+
+    const relay_json& line_;
+    std::string fault_;
+};
+
 }  // namespace detail
 
-/// The end inside: one line an event.
+/// The end inside: one line an event. What the end outside knows by itself (where a test stands in
+/// the sources, how it came out of all its attempts) is not sent.
 class relay_reporter final : public reporter {
 public:
     using reporter::on;
@@ -50,75 +165,62 @@ public:
     explicit relay_reporter(std::unique_ptr<sink> out) : out_(std::move(out)) {}
 
     void on(const test_started& e) override {
-        write({{"event", "started"},
-               {"name", e.name},
-               {"file", e.file},
-               {"line", e.line},
-               {"topology", e.topology},
-               {"attempt", e.attempt},
-               {"timeout_ms", e.timeout ? detail::relay_json(e.timeout->count()) : nullptr}});
+        write({{"event", "started"}, {"test", e.name}, {"attempt", e.attempt}});
     }
     void on(const test_waiting& e) override {
         write({{"event", "waiting"}, {"test", e.test}, {"why", valid_utf8(e.why)}});
     }
     void on(const stage_changed& e) override {
-        write({{"event", "stage"}, {"test", e.test}, {"stage", e.stage}});
+        write({{"event", "stage"}, {"test", e.test}, {"stage", valid_utf8(e.stage)}});
     }
     void on(const test_output& e) override {
-        write({{"event", "output"},
-               {"test", e.test},
-               {"err", e.stream == output_stream::err},
-               {"bytes", valid_utf8(e.bytes)}});
+        in_pieces(e.bytes, [&](std::string piece) {
+            write({{"event", "output"},
+                   {"test", e.test},
+                   {"err", e.stream == output_stream::err},
+                   {"bytes", std::move(piece)}});
+        });
     }
     void on(const check_failed& e) override { write(check(e)); }
     void on(const test_finished& e) override {
         auto checks = detail::relay_json::array();
-        for (const auto& c : e.failed_checks)
-            checks.push_back(check(c));
-        detail::relay_json line = {
-            {"event", "finished"},
-            {"name", e.name},
-            {"verdict", to_text(e.result)},
-            {"reason", to_text(e.why)},
-            {"message", valid_utf8(e.message)},
-            {"attempt", e.attempt},
-            {"dilation", detail::relay_optional(e.dilation)},
-            {"kernel", e.kernel ? detail::relay_json(valid_utf8(*e.kernel)) : nullptr},
-            {"topology", detail::relay_optional(e.topology)},
-            {"seed", detail::relay_optional(e.seed)},
-            {"boot", detail::relay_optional(e.boot)},
-            {"start_s", detail::relay_optional(e.start_s)},
-            {"body_s", detail::relay_optional(e.body_s)},
-            {"total_s", detail::relay_optional(e.total_s)},
-            {"checks", detail::relay_optional(e.checks)},
-            {"steal_guest_ticks", detail::relay_optional(e.steal_guest_ticks)},
-            {"steal_host_ns", detail::relay_optional(e.steal_host_ns)},
-            {"mask", detail::relay_optional(e.mask)},
-            {"file", e.file},
-            {"line", e.line},
-            {"failed_checks", std::move(checks)},
-            {"failed_check_count", e.failed_check_count},
-            {"evidence", detail::relay_texts(e.evidence)},
-            {"notes", detail::relay_texts(e.notes)},
-            {"output_tail", detail::relay_texts(e.output_tail)},
-            {"output_lines", e.output_lines},
-            {"console_tail", detail::relay_texts(e.console_tail)}};
-        if (e.outcome)
-            line["outcome"] = {{"verdict", to_text(e.outcome->result)},
-                               {"reason", to_text(e.outcome->why)},
-                               {"flaky", e.outcome->flaky},
-                               {"attempts", e.outcome->attempts}};
-        write(line);
+        for (std::size_t i = 0; i < std::min(e.failed_checks.size(), relay_list_limit); ++i)
+            checks.push_back(check(e.failed_checks[i]));
+        write({{"event", "finished"},
+               {"test", e.name},
+               {"verdict", to_text(e.result)},
+               {"reason", to_text(e.why)},
+               {"message", valid_utf8(e.message)},
+               {"attempt", e.attempt},
+               {"dilation", detail::relay_optional(e.dilation)},
+               {"kernel", e.kernel ? detail::relay_json(valid_utf8(*e.kernel)) : nullptr},
+               {"boot", detail::relay_optional(e.boot)},
+               {"start_s", detail::relay_optional(e.start_s)},
+               {"body_s", detail::relay_optional(e.body_s)},
+               {"total_s", detail::relay_optional(e.total_s)},
+               {"checks", detail::relay_optional(e.checks)},
+               {"steal_guest_ticks", detail::relay_optional(e.steal_guest_ticks)},
+               {"steal_host_ns", detail::relay_optional(e.steal_host_ns)},
+               {"mask", detail::relay_optional(e.mask)},
+               {"failed_checks", std::move(checks)},
+               {"failed_check_count", e.failed_check_count},
+               {"evidence", detail::relay_texts(e.evidence)},
+               {"notes", detail::relay_texts(e.notes)},
+               {"output_tail", detail::relay_texts(e.output_tail)},
+               {"output_lines", e.output_lines},
+               {"console_tail", detail::relay_texts(e.console_tail)}});
     }
     void on(const run_finished& e) override {
         write({{"event", "end"}, {"aborted", detail::relay_optional(e.aborted)}});
     }
     void on(const attempt_file& e) override {
-        write({{"event", "file"},
-               {"test", e.test},
-               {"attempt", e.attempt},
-               {"name", e.name},
-               {"content", valid_utf8(e.content)}});
+        in_pieces(e.content, [&](std::string piece) {
+            write({{"event", "file"},
+                   {"test", e.test},
+                   {"attempt", e.attempt},
+                   {"name", to_text(e.file)},
+                   {"bytes", std::move(piece)}});
+        });
     }
 
     [[nodiscard]] std::optional<error> problem() const override { return out_->problem(); }
@@ -134,7 +236,14 @@ private:
                 {"expression", valid_utf8(e.expression)},
                 {"expansion", valid_utf8(e.expansion)}};
     }
-    void write(const detail::relay_json& line) { out_->write(line.dump() + '\n'); }
+    template <class Write>
+    static void in_pieces(std::string_view bytes, const Write& write) {
+        for (; !bytes.empty(); bytes.remove_prefix(std::min(bytes.size(), relay_piece)))
+            write(base64(bytes.substr(0, relay_piece)));
+    }
+    void write(const detail::relay_json& line) {
+        out_->write(line.dump(-1, ' ', false, detail::relay_json::error_handler_t::replace) + '\n');
+    }
 
     std::unique_ptr<sink> out_;
 };
@@ -142,94 +251,123 @@ private:
 /// The end outside: lines in, events out.
 class relay_reader {
 public:
-    /// Takes one line and calls `on` with the event it holds. False when it is none: something else
-    /// wrote to the same stream.
+    enum class line {
+        event,
+        other,   ///< not an event at all: something else wrote to the same stream
+        refused  ///< said to be an event, and is none that the end inside writes; see fault()
+    };
+
+    /// Takes one line and calls `on` with the event it holds.
     template <class On>
-    bool read(std::string_view text, const On& on) const {
-        const auto line = detail::relay_json::parse(text, nullptr, false);
-        if (!line.is_object() || !line.contains("event"))
-            return false;
-        try {
-            const auto event = line.at("event").get<std::string>();
-            if (event == "started")
-                on(started(line));
-            else if (event == "waiting")
-                on(test_waiting{line.at("test"), line.at("why")});
-            else if (event == "stage")
-                on(stage_changed{line.at("test"), line.at("stage"), event_clock::now()});
-            else if (event == "output")
-                on(test_output{line.at("test"),
-                               line.at("err").get<bool>() ? output_stream::err : output_stream::out,
-                               line.at("bytes")});
-            else if (event == "check")
-                on(check(line));
-            else if (event == "finished")
-                on(finished(line));
-            else if (event == "file")
-                on(attempt_file{line.at("test"), line.at("attempt"), line.at("name"),
-                                line.at("content")});
-            else
-                return event == "end";
-            return true;
-        } catch (const nlohmann::json::exception&) {
-            return false;
+    [[nodiscard]] line read(std::string_view text, const On& on) {
+        const auto parsed = text.size() <= relay_line_limit
+                                ? detail::relay_json::parse(text, nullptr, false)
+                                : detail::relay_json();
+        if (!parsed.is_object() || !parsed.contains("event"))
+            return line::other;
+        detail::relay_fields fields(parsed);
+        const auto kind = fields.text("event");
+        const auto told = [&](auto event) {
+            if (!fields.fault().empty())
+                return refuse(kind, fields.fault());
+            on(std::move(event));
+            return line::event;
+        };
+        if (kind == "started") {
+            test_started e;
+            e.name = fields.text("test");
+            e.attempt = fields.number<int>("attempt", 1);
+            e.at = event_clock::now();
+            return told(std::move(e));
         }
+        if (kind == "waiting")
+            return told(test_waiting{fields.text("test"), fields.text("why")});
+        if (kind == "stage")
+            return told(
+                stage_changed{fields.text("test"), fields.text("stage"), event_clock::now()});
+        if (kind == "output") {
+            const auto stream = fields.truth("err") ? output_stream::err : output_stream::out;
+            return told(test_output{fields.text("test"), stream, fields.bytes("bytes")});
+        }
+        if (kind == "check")
+            return told(check(fields));
+        if (kind == "finished")
+            return told(finished(fields));
+        if (kind == "file") {
+            attempt_file e{
+                fields.text("test"), fields.number<int>("attempt", 1), {}, fields.bytes("bytes")};
+            if (const auto file = parse_artifact(fields.text("name")))
+                e.file = *file;
+            else
+                (void)fields.refuse("name", "is none of an attempt's files");
+            return told(std::move(e));
+        }
+        if (kind == "end") {
+            run_finished e;
+            e.aborted = fields.known("aborted", [&](const char* key) { return fields.text(key); });
+            return told(std::move(e));
+        }
+        return refuse(kind, "there is no such event");
     }
 
+    /// Why the last line was refused. May hold bytes of a guest.
+    [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
+
 private:
-    static test_started started(const detail::relay_json& line) {
-        test_started e;
-        e.name = line.at("name");
-        e.file = line.at("file");
-        e.line = line.at("line");
-        e.topology = line.at("topology");
-        e.attempt = line.at("attempt");
-        if (const auto& limit = line.at("timeout_ms"); !limit.is_null())
-            e.timeout = std::chrono::milliseconds(limit.get<std::int64_t>());
-        e.at = event_clock::now();
-        return e;
+    line refuse(const std::string& kind, const std::string& why) {
+        fault_ = "an event '" + kind.substr(0, 40) + "': " + why;
+        return line::refused;
     }
-    static check_failed check(const detail::relay_json& line) {
-        return {line.at("test"), line.at("attempt"),    line.at("file"),     line.at("line"),
-                line.at("kind"), line.at("expression"), line.at("expansion")};
+    static check_failed check(detail::relay_fields& fields) {
+        return {fields.text("test"),     fields.number<int>("attempt", 1),
+                fields.text("file"),     fields.number<int>("line"),
+                fields.text("kind"),     fields.text("expression"),
+                fields.text("expansion")};
     }
-    static test_finished finished(const detail::relay_json& line) {
+    static test_finished finished(detail::relay_fields& fields) {
+        const auto measure = [&](const char* key) { return fields.measure(key); };
+        const auto count = [&](const char* key) { return fields.number<std::uint64_t>(key); };
+        const auto text = [&](const char* key) { return fields.text(key); };
         test_finished e;
-        e.name = line.at("name");
-        e.result =
-            parse_verdict(line.at("verdict").get<std::string>()).value_or(verdict::inconclusive);
-        e.why = parse_reason(line.at("reason").get<std::string>()).value_or(reason::infrastructure);
-        e.message = line.at("message");
-        e.attempt = line.at("attempt");
-        detail::relay_read(line, "dilation", e.dilation);
-        detail::relay_read(line, "kernel", e.kernel);
-        detail::relay_read(line, "topology", e.topology);
-        detail::relay_read(line, "seed", e.seed);
-        detail::relay_read(line, "boot", e.boot);
-        detail::relay_read(line, "start_s", e.start_s);
-        detail::relay_read(line, "body_s", e.body_s);
-        detail::relay_read(line, "total_s", e.total_s);
-        detail::relay_read(line, "checks", e.checks);
-        detail::relay_read(line, "steal_guest_ticks", e.steal_guest_ticks);
-        detail::relay_read(line, "steal_host_ns", e.steal_host_ns);
-        detail::relay_read(line, "mask", e.mask);
-        e.file = line.at("file");
-        e.line = line.at("line");
-        for (const auto& c : line.at("failed_checks"))
-            e.failed_checks.push_back(check(c));
-        e.failed_check_count = line.at("failed_check_count");
-        e.evidence = line.at("evidence").get<std::vector<std::string>>();
-        e.notes = line.at("notes").get<std::vector<std::string>>();
-        e.output_tail = line.at("output_tail").get<std::vector<std::string>>();
-        e.output_lines = line.at("output_lines");
-        e.console_tail = line.at("console_tail").get<std::vector<std::string>>();
-        if (const auto at = line.find("outcome"); at != line.end())
-            e.outcome = final_outcome{
-                parse_verdict(at->at("verdict").get<std::string>()).value_or(verdict::inconclusive),
-                parse_reason(at->at("reason").get<std::string>()).value_or(reason::infrastructure),
-                at->at("flaky"), at->at("attempts")};
+        e.name = fields.text("test");
+        const auto result = parse_verdict(fields.text("verdict"));
+        const auto why = parse_reason(fields.text("reason"));
+        if (!result || !why || verdict_of(*why) != *result) {
+            (void)fields.refuse("verdict", "and reason are none, or do not belong together");
+        } else {
+            e.result = *result;
+            e.why = *why;
+        }
+        e.message = fields.text("message");
+        e.attempt = fields.number<int>("attempt", 1);
+        e.dilation = fields.known("dilation", measure);
+        e.kernel = fields.known("kernel", text);
+        e.boot = fields.known("boot", text);
+        if (e.boot && *e.boot != "clone" && *e.boot != "cold")
+            (void)fields.refuse("boot", "is neither clone nor cold");
+        e.start_s = fields.known("start_s", measure);
+        e.body_s = fields.known("body_s", measure);
+        e.total_s = fields.known("total_s", measure);
+        e.checks = fields.known("checks", count);
+        e.steal_guest_ticks = fields.known("steal_guest_ticks", count);
+        e.steal_host_ns = fields.known("steal_host_ns", count);
+        e.mask = fields.known("mask", text);
+        for (const auto& one : fields.array("failed_checks")) {
+            detail::relay_fields its(one);
+            e.failed_checks.push_back(check(its));
+            if (!its.fault().empty())
+                (void)fields.refuse("failed_checks", "holds something else than checks");
+        }
+        e.failed_check_count = count("failed_check_count");
+        e.evidence = fields.texts("evidence");
+        e.notes = fields.texts("notes");
+        e.output_tail = fields.texts("output_tail");
+        e.output_lines = count("output_lines");
+        e.console_tail = fields.texts("console_tail");
         return e;
     }
+
+    std::string fault_;
 };
 
 }  // namespace ktstr::host

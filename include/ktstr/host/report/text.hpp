@@ -127,6 +127,21 @@ inline void append_hex(std::string& out, std::uint32_t value, int digits) {
     return out;
 }
 
+/// Lines that are safe to print on a terminal, whole: each as one_line() makes it.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const auto end = text.find('\n');
+        const auto line = text.substr(0, end);
+        out += one_line(line, 6 * line.size());  // no cut: a character becomes six at most
+        if (end == std::string_view::npos)
+            break;
+        out += '\n';
+        text.remove_prefix(end + 1);
+    }
+    return out;
+}
+
 /// Text for XML content or a quoted attribute. XML 1.0 has no way at all to write most control
 /// characters, so they are spelled out (`\x1b`) instead of being dropped silently.
 [[nodiscard]] inline std::string xml_text(std::string_view text, std::size_t limit = text_limit) {

@@ -28,18 +28,19 @@ namespace ktstr::host {
 [[nodiscard]] inline std::vector<attempt_file> files_of(const session_result& session) {
     const auto& r = session.remains;
     std::vector<attempt_file> files;
-    const auto add = [&](const char* name, std::string content) {
+    const auto add = [&](artifact file, std::string content) {
         if (!content.empty())
-            files.push_back({session.event.name, session.event.attempt, name, std::move(content)});
+            files.push_back({session.event.name, session.event.attempt, file, std::move(content)});
     };
-    add("console.log", r.console);
-    add("output.txt", r.output);
-    add("qemu.log", r.qemu_errors);
-    add("command.txt", r.command_line.empty() ? r.command_line : r.command_line + '\n');
+    add(artifact::console, r.console);
+    add(artifact::output, r.output);
+    add(artifact::qemu, r.qemu_errors);
+    add(artifact::command, r.command_line.empty() ? r.command_line : r.command_line + '\n');
     return files;
 }
 
 /// Writes the files of one attempt into ROOT/NAME-ATTEMPT, replacing what an earlier run left there.
+/// `name` is a test of this program: no text that came from a machine becomes part of a path.
 [[nodiscard]] inline result<std::filesystem::path> write_artifacts(
     const std::filesystem::path& root, const std::string& name, int attempt,
     const std::vector<attempt_file>& files) {
@@ -51,10 +52,11 @@ namespace ktstr::host {
     if (failed)
         return system_error("create", directory.string(), hint, failed.value());
     for (const auto& file : files) {
-        std::ofstream out(directory / file.name, std::ios::binary);
+        const auto path = directory / to_text(file.file);
+        std::ofstream out(path, std::ios::binary);
         out << file.content;
         if (!out.flush())
-            return system_error("write", (directory / file.name).string(), hint);
+            return system_error("write", path.string(), hint);
     }
     return directory;
 }

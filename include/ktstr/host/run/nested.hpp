@@ -11,13 +11,13 @@
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/report/open_reports.hpp>
-#include <ktstr/host/report/relay.hpp>
 #include <ktstr/host/report/tally.hpp>
-#include <ktstr/host/run/artifacts.hpp>
+#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/machine_command.hpp>
 #include <ktstr/host/run/private_directory.hpp>
+#include <ktstr/host/run/relayed_run.hpp>
 #include <ktstr/host/run/run_start.hpp>
 #include <ktstr/host/run/stop_signal.hpp>
 
@@ -25,12 +25,16 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace ktstr::host {
 
@@ -230,11 +234,34 @@ namespace detail {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Why tests were left out, if some were.
+[[nodiscard]] inline std::optional<std::string> why_ended(const result<int>& ended,
+                                                          const relayed_run& inside, bool early) {
+    if (stop_signal::received() != 0)
+        return "interrupted by signal " + std::to_string(stop_signal::received());
+    if (!inside.fault().empty())
+        return "the machine around the tests is not believed any more: it sent " + inside.fault();
+    if (!ended)
+        return ended.error().message();
+    if (!early)
+        return std::nullopt;
+    auto why = inside.aborted().value_or(inside.words());
+    if (why.empty())
+        why = WIFEXITED(*ended) ? "it exited with " + std::to_string(WEXITSTATUS(*ended))
+                                : "signal " + std::to_string(WTERMSIG(*ended)) + " ended it";
+    return "the run inside the machine ended early: " +
+           why.substr(0, why.find_last_not_of('\n') + 1);
+}
+
+}  // namespace detail
+
 /// Runs the tests nested and reports them here.
 [[nodiscard]] inline int run_nested(const options& wanted, const environment& variables,
                                     const test_list& tests) {
     const auto fail = [](const error& e) {
-        std::fprintf(stderr, "ktstr: %s\n", e.message().c_str());
+        std::fprintf(stderr, "ktstr: %s\n", printable(e.message()).c_str());
         return exit_run_impossible;
     };
     const stop_signal stop;
@@ -280,30 +307,15 @@ namespace detail {
     events.start_ticking(tick_period(wanted));
 
     tally totals;
-    std::string words, line;
-    std::map<std::pair<std::string, int>, std::vector<attempt_file>> files;
-    const relay_reader reader;
-    const auto take = [&](auto event) {
-        using event_type = decltype(event);
-        if constexpr (std::is_same_v<event_type, attempt_file>) {
-            files[{event.test, event.attempt}].push_back(std::move(event));
-        } else if constexpr (std::is_same_v<event_type, test_finished>) {
-            event.accel = "nested";
-            event.replay = replay_command(wanted, event.name);
-            if (auto at = files.find({event.name, event.attempt}); at != files.end()) {
-                if (auto kept = write_artifacts(artifacts_root(wanted), event.name, event.attempt,
-                                                at->second))
-                    event.artifacts = kept->string();
-                else
-                    event.notes.push_back(kept.error().message());
-                files.erase(at);
-            }
-            totals.add(event);
-            events(event);
-        } else {
-            events(event);
-        }
-    };
+    relayed_run inside(wanted, tests, events, totals);
+    // Ends the machine when the user does, and when it is no longer believed.
+    const unique_fd stop_or_distrust(::epoll_create1(EPOLL_CLOEXEC));
+    const unique_fd distrust(::eventfd(0, EFD_CLOEXEC));
+    for (const int fd : {stop.fd(), distrust.get()}) {
+        epoll_event readable{.events = EPOLLIN, .data = {}};
+        if (::epoll_ctl(stop_or_distrust.get(), EPOLL_CTL_ADD, fd, &readable) != 0)
+            return fail(system_error("watch", "a nested run"));
+    }
     // The machine around the tests is one machine of this host's; inside they share it as they like.
     auto share = (*shares)->enter({.test = "nested",
                                    .cpus = static_cast<std::size_t>(m->topology.total_cpus()),
@@ -323,41 +335,24 @@ namespace detail {
         {.argv = detail::inner_arguments(wanted, tests, setup->calibration_ns),
          .environment = {"PATH=/usr/bin:/bin", "HOME=/root", "TMPDIR=/tmp",
                          "KTSTR_CACHE_DIR=/tmp/cache", "LD_LIBRARY_PATH=" + *libraries}},
-        setup->calibration_ns, stop.fd());
+        setup->calibration_ns, stop_or_distrust.get());
     const auto ended = run.run({.output = [&](wire::stream stream, std::string_view bytes) {
-        if (stream == wire::stream::err) {
-            words.append(
-                bytes.substr(0, (1U << 20) - std::min<std::size_t>(words.size(), 1U << 20)));
-            return;
-        }
-        for (const char c : bytes) {
-            if (c != '\n') {
-                // One event holds at most a console of 16 MiB; anything longer is not ours.
-                if (line.size() < (std::size_t{64} << 20))
-                    line += c;
-                continue;
-            }
-            if (!reader.read(line, take))
-                words += line + '\n';
-            line.clear();
-        }
+        if (stream == wire::stream::err)
+            return inside.take_words(bytes);
+        inside.take(bytes);
+        if (!inside.fault().empty())
+            ::eventfd_write(distrust.get(), 1);
     }});
     events.stop_ticking();
     auto finished = totals.finish(
         tests.size(), wanted.seed,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
-    if (stop_signal::received() != 0)
-        finished.aborted = "interrupted by signal " + std::to_string(stop_signal::received());
-    else if (!ended)
-        finished.aborted = ended.error().message();
-    else if (finished.finished() < tests.size())
-        finished.aborted = "the run inside the machine ended early: " +
-                           (words.empty() ? "it exited with " + std::to_string(WEXITSTATUS(*ended))
-                                          : words.substr(0, words.find_last_not_of('\n') + 1));
+    finished.aborted = detail::why_ended(ended, inside, finished.finished() < tests.size());
     events(finished);
     if (!ended) {
         const auto console = run.console();
-        std::fputs(console.substr(console.size() > 4000 ? console.size() - 4000 : 0).c_str(),
+        const auto shown = std::min<std::size_t>(console.size(), 4000);
+        std::fputs(printable(std::string_view(console).substr(console.size() - shown)).c_str(),
                    stderr);
     }
     if (const auto problem = events.problem())

@@ -12,6 +12,7 @@
 #include <ktstr/host/report/open_reports.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tally.hpp>
+#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/doctor.hpp>
 #include <ktstr/host/run/dry_run.hpp>
 #include <ktstr/host/run/host_setup.hpp>
@@ -46,13 +47,13 @@ struct guest_roles {
 namespace detail {
 
 inline int say_error(int code, const error& e) {
-    (void)write_all(STDERR_FILENO, "ktstr: " + e.message() + '\n', "standard error");
+    (void)write_all(STDERR_FILENO, "ktstr: " + printable(e.message()) + '\n', "standard error");
     return code;
 }
 
 /// One line about something that takes long, on standard error.
 inline void say_progress(std::string_view line) {
-    (void)write_all(STDERR_FILENO, "ktstr: " + std::string(line) + '\n', "standard error");
+    (void)write_all(STDERR_FILENO, "ktstr: " + printable(line) + '\n', "standard error");
 }
 
 /// Boots a machine for each selected test and reports.

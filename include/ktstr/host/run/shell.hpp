@@ -7,6 +7,7 @@
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/report/sink.hpp>
+#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/machine_command.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
@@ -61,7 +62,7 @@ private:
 [[nodiscard]] inline int give_shell(const options& wanted, host_setup& setup, const test_case& test,
                                     const std::filesystem::path& private_dir, int stop_fd) {
     const auto fail = [](const error& e) {
-        std::fprintf(stderr, "ktstr: %s\n", e.message().c_str());
+        std::fprintf(stderr, "ktstr: %s\n", printable(e.message()).c_str());
         return exit_run_impossible;
     };
     if (test.spec.host_only)
@@ -134,7 +135,7 @@ private:
                  }});
     raw.reset();
     if (!ended) {
-        std::fputs(run.console().c_str(), stderr);
+        std::fputs(printable(run.console()).c_str(), stderr);
         return fail(ended.error());
     }
     return WIFEXITED(*ended) ? WEXITSTATUS(*ended) : 128 + WTERMSIG(*ended);

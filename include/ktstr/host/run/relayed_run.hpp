@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+// A run that happens in another machine, followed from outside. That machine is trusted no more than
+// a guest: only tests that were sent to it may be told of, each attempt begins and ends once and in
+// order, and how a test came out of its attempts is counted here. The first thing that can't be is
+// the end of belief: nothing after it is taken. Host side.
+#pragma once
+
+#include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/cli/replay.hpp>
+#include <ktstr/host/plan/attempts.hpp>
+#include <ktstr/host/plan/list.hpp>
+#include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/report/relay.hpp>
+#include <ktstr/host/report/reporter.hpp>
+#include <ktstr/host/report/tally.hpp>
+#include <ktstr/host/run/artifacts.hpp>
+#include <ktstr/host/run/console_watch.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ktstr::host {
+
+class relayed_run {
+public:
+    /// Bytes of one file, and of words that are no events. What comes later is dropped.
+    static constexpr std::size_t file_limit = console_watch::limit;
+    static constexpr std::size_t words_limit = std::size_t{1} << 20;
+
+    relayed_run(const options& wanted, const test_list& tests, fan_out& events, tally& totals)
+        : wanted_(wanted), events_(events), totals_(totals) {
+        for (const test_case* test : tests)
+            tests_.emplace(test->name, state(*test, attempt_policy::of(wanted)));
+    }
+
+    /// Bytes of the run's standard output: events, one a line.
+    void take(std::string_view bytes) {
+        while (!bytes.empty() && fault_.empty()) {
+            const auto end = bytes.find('\n');
+            const auto piece = bytes.substr(0, end);
+            // One byte beyond the limit is enough to be refused.
+            line_ += piece.substr(0, relay_line_limit + 1 - line_.size());
+            if (end == std::string_view::npos)
+                return;
+            bytes.remove_prefix(end + 1);
+            take_line();
+            line_.clear();
+        }
+    }
+
+    /// Bytes that were said beside the events.
+    void take_words(std::string_view bytes) {
+        words_ += bytes.substr(0, words_limit - words_.size());
+    }
+
+    /// What it said that can't be; nothing after it was believed. May hold bytes of a guest.
+    [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
+    [[nodiscard]] const std::string& words() const noexcept { return words_; }
+    /// Why it left tests out, by its own words.
+    [[nodiscard]] const std::optional<std::string>& aborted() const noexcept { return aborted_; }
+
+private:
+    struct state {
+        state(const test_case& which, const attempt_policy& policy) : test(&which), plan(policy) {}
+        const test_case* test;
+        attempts plan;
+        bool runs = false;  ///< an attempt has begun and has not ended
+        bool done = false;
+        std::array<std::string, artifact_names.size()> files;
+    };
+
+    void take_line() {
+        const auto what = reader_.read(line_, [this](auto event) { on(std::move(event)); });
+        if (what == relay_reader::line::refused)
+            fault_ = reader_.fault();
+        else if (what == relay_reader::line::other)
+            take_words(line_ + '\n');
+    }
+
+    state* find(const std::string& name, const char* event) {
+        const auto at = tests_.find(std::string_view(name));
+        if (at == tests_.end())
+            fault_ =
+                std::string(event) + " of a test that was not sent to it: " + name.substr(0, 200);
+        else if (at->second.done)
+            fault_ = std::string(event) + " of a test that is over: " + name;
+        return fault_.empty() ? &at->second : nullptr;
+    }
+    /// The test, in the attempt that an event belongs to.
+    state* running(const std::string& name, std::optional<int> attempt, const char* event) {
+        state* its = find(name, event);
+        if (its != nullptr && (!its->runs || (attempt && *attempt != its->plan.current()))) {
+            fault_ = std::string(event) + " of an attempt that does not run: " + name +
+                     (attempt ? ", " + std::to_string(*attempt) : "");
+            return nullptr;
+        }
+        return its;
+    }
+
+    void on(test_waiting e) {
+        if (find(e.test, "waiting") != nullptr)
+            events_(e);
+    }
+    void on(test_started e) {
+        state* its = find(e.name, "the start");
+        if (its == nullptr)
+            return;
+        if (e.attempt != its->plan.current()) {
+            fault_ = "the start of attempt " + std::to_string(e.attempt) + " of " + e.name +
+                     " and not of " + std::to_string(its->plan.current());
+            return;
+        }
+        // Told again when its clone did not wake up and a machine boots instead.
+        its->runs = true;
+        its->files = {};
+        e.file = its->test->file;
+        e.line = its->test->line;
+        e.topology = to_text(machine_shape(its->test->spec, wanted_.topology));
+        e.timeout = its->test->spec.body_limit();
+        events_(e);
+    }
+    void on(stage_changed e) {
+        if (running(e.test, std::nullopt, "a stage") != nullptr)
+            events_(e);
+    }
+    void on(test_output e) {
+        if (running(e.test, std::nullopt, "output") != nullptr)
+            events_(e);
+    }
+    void on(check_failed e) {
+        if (running(e.test, e.attempt, "a check") != nullptr)
+            events_(e);
+    }
+    void on(attempt_file e) {
+        state* its = running(e.test, e.attempt, "a file");
+        if (its == nullptr)
+            return;
+        auto& file = its->files[static_cast<std::size_t>(e.file)];
+        file += e.content.substr(0, file_limit - file.size());
+    }
+    void on(test_finished e) {
+        state* its = running(e.name, e.attempt, "the end");
+        if (its == nullptr)
+            return;
+        const auto& test = *its->test;
+        const auto no_attempt_of_it = [&](const check_failed& c) {
+            return c.test != e.name || c.attempt != e.attempt;
+        };
+        if (e.failed_check_count < e.failed_checks.size() ||
+            std::any_of(e.failed_checks.begin(), e.failed_checks.end(), no_attempt_of_it) ||
+            (e.result == verdict::pass && e.failed_check_count > 0 && !test.spec.expect_fail)) {
+            fault_ = "the end of " + e.name + ": its verdict and its failed checks contradict";
+            return;
+        }
+        e.file = test.file;
+        e.line = test.line;
+        e.accel = "nested";
+        e.topology = to_text(machine_shape(test.spec, wanted_.topology));
+        e.seed = wanted_.seed;
+        e.replay = replay_command(wanted_, test.name);
+        e.outcome = its->plan.record(e.result, e.why);
+        keep_files(e, *its);
+        its->runs = false;
+        its->done = e.outcome.has_value();
+        totals_.add(e);
+        events_(e);
+    }
+    void on(run_finished e) { aborted_ = std::move(e.aborted); }
+
+    void keep_files(test_finished& e, state& its) {
+        std::vector<attempt_file> files;
+        for (std::size_t i = 0; i < its.files.size(); ++i)
+            if (!its.files[i].empty())
+                files.push_back({std::string(its.test->name), e.attempt, static_cast<artifact>(i),
+                                 std::exchange(its.files[i], {})});
+        if (files.empty())
+            return;
+        if (auto kept = write_artifacts(artifacts_root(wanted_), std::string(its.test->name),
+                                        e.attempt, files))
+            e.artifacts = kept->string();
+        else
+            e.notes.push_back(kept.error().message());
+    }
+
+    const options& wanted_;
+    fan_out& events_;
+    tally& totals_;
+    std::map<std::string_view, state> tests_;
+    relay_reader reader_;
+    std::string line_;
+    std::string words_;
+    std::string fault_;
+    std::optional<std::string> aborted_;
+};
+
+}  // namespace ktstr::host

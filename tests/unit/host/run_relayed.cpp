@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+// A run in another machine, followed from outside: what it may say, what it may not, and that nothing
+// it says becomes a place in this host's file system.
+#include <ktstr/host/run/relayed_run.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "scratch_directory.hpp"
+
+using namespace ktstr;
+using namespace ktstr::host;
+using ktstr::host::unit::content_of;
+using ktstr::host::unit::scratch_directory;
+
+namespace {
+
+test_spec fails_on_purpose() {
+    test_spec spec;
+    spec.expect_fail = true;
+    return spec;
+}
+
+const test_case one{"one", "a.cpp", 3, {}, nullptr};
+const test_case two{"two", "a.cpp", 9, {}, nullptr};
+const test_case expected{"expected", "a.cpp", 12, fails_on_purpose(), nullptr};
+const test_list tests{&one, &two, &expected};
+
+class ends final : public reporter {
+public:
+    using reporter::on;
+    explicit ends(std::vector<test_finished>& out) : out_(out) {}
+    void on(const test_finished& e) override { out_.push_back(e); }
+
+private:
+    std::vector<test_finished>& out_;
+};
+
+class text_sink final : public sink {
+public:
+    explicit text_sink(std::string& out) : out_(out) {}
+    void write(std::string_view bytes) override { out_ += bytes; }
+
+private:
+    std::string& out_;
+};
+
+/// A run outside, and the end inside that it hears.
+struct both_ends {
+    explicit both_ends(int retries = 0) {
+        wanted.artifacts = place.path() / "artifacts";
+        wanted.retries = retries;
+        wanted.seed = 7;
+        events.add(std::make_unique<ends>(got));
+        outside.emplace(wanted, tests, events, totals);
+    }
+    template <class Event>
+    void say(const Event& event) {
+        std::string text;
+        relay_reporter(std::make_unique<text_sink>(text)).on(event);
+        outside->take(text);
+    }
+    void start(const char* test, int attempt = 1) {
+        test_started e;
+        e.name = test;
+        e.attempt = attempt;
+        say(e);
+    }
+    void end(const char* test, verdict result = verdict::pass, reason why = reason::none,
+             int attempt = 1) {
+        test_finished e;
+        e.name = test;
+        e.result = result;
+        e.why = why;
+        e.attempt = attempt;
+        say(e);
+    }
+
+    scratch_directory place;
+    options wanted;
+    fan_out events;
+    tally totals;
+    std::vector<test_finished> got;
+    std::optional<relayed_run> outside;
+};
+
+std::vector<std::string> files_below(const std::filesystem::path& directory) {
+    std::vector<std::string> names;
+    if (std::filesystem::exists(directory))
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(directory))
+            names.push_back(entry.path().lexically_relative(directory).string());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+TEST_CASE("what happens inside is told outside, with what is known here", "[relay]") {
+    both_ends run(1);
+    run.start("one");
+    run.say(stage_changed{"one", "body", {}});
+    run.say(test_output{"one", output_stream::out, "x"});
+    run.end("one", verdict::fail, reason::timeout);
+    run.say(test_waiting{"one", "waiting for CPUs"});
+    run.start("one", 2);
+    run.end("one", verdict::pass, reason::none, 2);
+    CHECK(run.outside->fault().empty());
+    REQUIRE(run.got.size() == 2);
+    CHECK_FALSE(run.got[0].outcome);
+    CHECK(run.got[0].file == "a.cpp");
+    CHECK(run.got[0].line == 3);
+    CHECK(run.got[0].accel == "nested");
+    CHECK(run.got[0].seed == 7);
+    CHECK(run.got[1].outcome == final_outcome{verdict::pass, reason::none, true, 2});
+    CHECK(run.totals.finish(3, 7, 0).passed == 1);
+}
+
+TEST_CASE("the files of an attempt lie below its name, whole", "[relay]") {
+    both_ends run;
+    std::string console;
+    for (int i = 0; i < 1 << 20; ++i)
+        console += static_cast<char>(i + i / 256);
+    run.start("one");
+    // It did not wake up: what it left belongs to nothing, and it is started again.
+    run.say(attempt_file{"one", 1, artifact::console, "of the clone"});
+    run.start("one");
+    run.say(attempt_file{"one", 1, artifact::console, console});
+    run.say(attempt_file{"one", 1, artifact::qemu, "words"});
+    run.end("one", verdict::fail, reason::panic);
+    REQUIRE(run.got.size() == 1);
+    const auto artifacts = run.place.path() / "artifacts";
+    CHECK(run.got[0].artifacts == (artifacts / "one-1").string());
+    CHECK(files_below(artifacts) ==
+          std::vector<std::string>{"one-1", "one-1/console.log", "one-1/qemu.log"});
+    CHECK(content_of(artifacts / "one-1" / "console.log") == console);
+}
+
+TEST_CASE("a file without end is cut", "[relay]") {
+    both_ends run;
+    run.start("one");
+    const std::string piece(relay_piece, 'x');
+    for (std::size_t size = 0; size <= relayed_run::file_limit; size += piece.size())
+        run.say(attempt_file{"one", 1, artifact::console, piece});
+    run.end("one");
+    CHECK(std::filesystem::file_size(run.place.path() / "artifacts" / "one-1" / "console.log") ==
+          relayed_run::file_limit);
+}
+
+TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") {
+    both_ends run;
+    const auto refused = [&] {
+        const bool is = !run.outside->fault().empty();
+        run.start("two");
+        run.end("two");
+        CHECK(std::none_of(run.got.begin(), run.got.end(),
+                           [](const test_finished& e) { return e.name == "two"; }));
+        return is;
+    };
+    SECTION("a name that is a place outside") {
+        run.start("x/../../victim");
+        run.say(attempt_file{"x/../../victim", 1, artifact::console, "text"});
+        run.end("x/../../victim", verdict::fail, reason::check);
+        CHECK(run.got.empty());
+        CHECK(refused());
+        CHECK(files_below(run.place.path()).empty());
+    }
+    SECTION("a test that was not sent") {
+        run.start("three");
+        CHECK(refused());
+    }
+    SECTION("a second end of one attempt") {
+        run.start("one");
+        run.end("one", verdict::fail, reason::check);
+        run.end("one");
+        CHECK(run.got.size() == 1);
+        CHECK(refused());
+        CHECK(run.totals.finish(3, 7, 0).failed == 1);
+    }
+    SECTION("an end without a start") {
+        run.end("one");
+        CHECK(refused());
+    }
+    SECTION("an attempt that is not the next one") {
+        run.start("one", 2);
+        CHECK(refused());
+    }
+    SECTION("one more attempt than was asked for") {
+        run.start("one");
+        run.end("one", verdict::fail, reason::check);
+        run.start("one", 2);
+        CHECK(refused());
+    }
+    SECTION("the end of another attempt") {
+        run.start("one");
+        run.end("one", verdict::pass, reason::none, 2);
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("a file of another attempt") {
+        run.start("one");
+        run.say(attempt_file{"one", 2, artifact::console, "text"});
+        CHECK(refused());
+    }
+    SECTION("output of a test that does not run") {
+        run.say(test_output{"one", output_stream::out, "x"});
+        CHECK(refused());
+    }
+    SECTION("a pass with failed checks") {
+        run.start("one");
+        test_finished e;
+        e.name = "one";
+        e.failed_check_count = 1;
+        run.say(e);
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("failed checks of another test") {
+        run.start("one");
+        test_finished e;
+        e.name = "one";
+        e.result = verdict::fail;
+        e.why = reason::check;
+        e.failed_checks = {{"../two", 1, "f", 1, "CHECK", "e", "x"}};
+        e.failed_check_count = 1;
+        run.say(e);
+        CHECK(refused());
+    }
+    SECTION("a line that is no event of ours") {
+        run.outside->take("{\"event\":\"started\",\"test\":1}\n");
+        CHECK(refused());
+    }
+}
+
+TEST_CASE("a test that must fail passes with failed checks", "[relay]") {
+    both_ends run;
+    run.start("expected");
+    test_finished e;
+    e.name = "expected";
+    e.failed_check_count = 1;
+    run.say(e);
+    CHECK(run.outside->fault().empty());
+    CHECK(run.got.size() == 1);
+}
+
+TEST_CASE("words beside the events are kept, and bounded", "[relay]") {
+    both_ends run;
+    run.outside->take("half a ");
+    run.outside->take("line\n{\"no\":\"event\"}\n");
+    CHECK(run.outside->words() == "half a line\n{\"no\":\"event\"}\n");
+    CHECK(run.outside->fault().empty());
+    for (int i = 0; i < 40; ++i)
+        run.outside->take(std::string(std::size_t{1} << 20, 'x'));
+    run.outside->take("\n");
+    run.outside->take_words(std::string(relayed_run::words_limit, 'x'));
+    CHECK(run.outside->words().size() == relayed_run::words_limit);
+    run.say(run_finished{});
+    CHECK(run.outside->fault().empty());
+}
