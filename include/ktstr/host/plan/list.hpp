@@ -5,19 +5,15 @@
 #pragma once
 
 #include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/json/write.hpp>
 #include <ktstr/host/plan/select.hpp>
-#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
 
 namespace ktstr::host {
 
@@ -29,145 +25,69 @@ namespace ktstr::host {
 
 namespace detail {
 
-/// Bytes that grow at the end. Test programs are mostly built without optimization, and there the
-/// appending members of std::string, templates all the way down, are most of what --list costs.
-class list_writer {
-public:
-    explicit list_writer(std::size_t guess) { storage_.resize(guess); }
+/// Milliseconds as seconds without a float's surprises: 42, 2.5, 0.001.
+inline void add_seconds(json::writer& out, std::int64_t milliseconds) {
+    if (milliseconds % 1000 == 0)
+        return out.add(milliseconds / 1000);
+    std::string text = std::to_string(milliseconds / 1000) + '.' +
+                       std::to_string(1000 + milliseconds % 1000).substr(1);
+    text.erase(text.find_last_not_of('0') + 1);
+    out.number_text(text);
+}
 
-    template <std::size_t N>
-    void literal(const char (&text)[N]) {
-        bytes(text, N - 1);
-    }
-
-    void bytes(const char* text, std::size_t size) {
-        if (storage_.size() - used_ < size)
-            storage_.resize(2 * storage_.size() + size);
-        std::memcpy(storage_.data() + used_, text, size);
-        used_ += size;
-    }
-
-    void text(std::string_view text) { bytes(text.data(), text.size()); }
-
-    void json(std::string_view value) {
-        if (is_plain(value.data(), value.data() + value.size())) {
-            bytes("\"", 1);
-            text(value);
-            bytes("\"", 1);
-            return;
-        }
-        std::string quoted;
-        append_json_string(quoted, value);
-        text(quoted);
-    }
-
-    void number(std::int64_t number) {
-        char digits[24];
-        char* at = digits + sizeof digits;
-        const bool negative = number < 0;
-        do {
-            const auto digit = static_cast<int>(number % 10);
-            *--at = static_cast<char>('0' + (digit < 0 ? -digit : digit));
-        } while ((number /= 10) != 0);
-        if (negative)
-            *--at = '-';
-        bytes(at, static_cast<std::size_t>(digits + sizeof digits - at));
-    }
-
-    /// Milliseconds as seconds without a float's surprises: 42, 2.5, 0.001.
-    void seconds(std::int64_t milliseconds) {
-        number(milliseconds / 1000);
-        if (const auto rest = milliseconds % 1000; rest != 0) {
-            std::string digits = std::to_string(1000 + rest).substr(1);
-            digits.erase(digits.find_last_not_of('0') + 1);
-            text('.' + digits);
-        }
-    }
-
-    [[nodiscard]] std::string take() {
-        storage_.resize(used_);
-        return std::move(storage_);
-    }
-
-private:
-    std::string storage_;
-    std::size_t used_ = 0;
-};
-
-inline void write_json_test(list_writer& out, const test_case& test,
+inline void write_json_test(json::writer& out, const test_case& test,
                             const std::optional<topology>& override) {
     const test_spec& spec = test.spec;
     const topology shape = machine_shape(spec, override);
     const int cpus = shape.total_cpus();
-    bool first = true;
-    const auto item = [&](std::string_view text) {
-        if (!first)
-            out.literal(", ");
-        first = false;
-        out.json(text);
-    };
-
-    out.literal("{\"name\": ");
-    out.json(test.name);
-    out.literal(", \"file\": ");
-    out.json(test.file);
-    out.literal(", \"line\": ");
-    out.number(test.line);
-    out.literal(", \"topology\": ");
-    out.json(to_text(shape).view());
-    out.literal(", \"tags\": [");
+    out.begin_object();
+    out.field("name", test.name);
+    out.field("file", test.file);
+    out.field("line", test.line);
+    out.field("topology", to_text(shape).view());
+    out.name("tags");
+    out.begin_array();
     for (const auto tag : spec.tags)
-        item(tag);
-    out.literal("], \"cpus\": ");
-    out.number(cpus);
-    out.literal(", \"memory_mib\": ");
-    out.number(memory_rule(cpus, spec.memory_mib));
-    out.literal(", \"timeout_s\": ");
-    out.seconds(spec.body_limit().count());
-    out.literal(", \"cpu_budget\": ");
-    if (spec.cpu_budget)
-        out.number(*spec.cpu_budget);
-    else
-        out.literal("null");
-    out.literal(", \"requirements\": [");
-    first = true;
+        out.add(tag);
+    out.end_array();
+    out.field("cpus", cpus);
+    out.field("memory_mib", memory_rule(cpus, spec.memory_mib));
+    out.name("timeout_s");
+    add_seconds(out, spec.body_limit().count());
+    out.field("cpu_budget", spec.cpu_budget);
+    out.name("requirements");
+    out.begin_array();
     if (spec.requires_steal)
-        item("steal");
+        out.add("steal");
     if (spec.requires_kvm)
-        item("kvm");
+        out.add("kvm");
     if (spec.performance_mode)
-        item("performance_mode");
-    out.literal("], \"host_only\": ");
-    out.text(spec.host_only ? "true" : "false");
-    out.literal(", \"expect_fail\": ");
-    out.text(spec.expect_fail ? "true" : "false");
-    out.literal("}");
+        out.add("performance_mode");
+    out.end_array();
+    out.field("host_only", spec.host_only);
+    out.field("expect_fail", spec.expect_fail);
+    out.end_object();
 }
 
 }  // namespace detail
 
 /// The whole of --list, to be written in one go.
 [[nodiscard]] inline std::string list_text(const test_list& tests, const options& wanted) {
-    detail::list_writer out(tests.size() * 400 + 8);
+    json::writer out(json::spacing::single, tests.size() * 400 + 8);
     if (wanted.format == list_format::text) {
         for (const test_case* test : tests) {
-            out.text(test->name);
-            out.literal("\n");
+            out.raw(test->name);
+            out.raw("\n");
         }
         return out.take();
     }
-    out.literal("[");
-    bool first = true;
+    const char* before = "[\n";
     for (const test_case* test : tests) {
-        if (!first)
-            out.literal(",");
-        first = false;
-        out.literal("\n");
+        out.raw(before);
         detail::write_json_test(out, *test, wanted.topology);
+        before = ",\n";
     }
-    if (!first)
-        out.literal("\n");
-    out.literal("]\n");
+    out.raw(tests.empty() ? "[]\n" : "\n]\n");
     return out.take();
 }
 

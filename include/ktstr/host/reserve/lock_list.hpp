@@ -4,13 +4,13 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/host/json/write.hpp>
 #include <ktstr/host/reserve/host_topology.hpp>
 #include <ktstr/host/reserve/lock_directory.hpp>
 #include <ktstr/host/reserve/lock_holders.hpp>
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -83,28 +83,33 @@ struct listed_lock {
 }
 
 [[nodiscard]] inline std::string to_json(const std::vector<listed_lock>& locks) {
-    auto array = nlohmann::ordered_json::array();
+    json::writer to;
+    to.begin_array();
     for (const auto& lock : locks) {
-        nlohmann::ordered_json one{{"kind", lock.kind},
-                                   {"number", lock.number},
-                                   {"exclusive", lock.holders.front().exclusive},
-                                   {"test", nullptr},
-                                   {"memory_mib", nullptr},
-                                   {"holders", nlohmann::ordered_json::array()}};
-        if (!lock.record.test.empty())
-            one["test"] = lock.record.test;
-        if (lock.record.memory_mib > 0)
-            one["memory_mib"] = lock.record.memory_mib;
+        const auto& record = lock.record;
+        to.begin_object();
+        to.field("kind", lock.kind);
+        to.field("number", lock.number);
+        to.field("exclusive", lock.holders.front().exclusive);
+        to.name("test");
+        record.test.empty() ? to.null() : to.add(record.test);
+        to.name("memory_mib");
+        record.memory_mib > 0 ? to.add(record.memory_mib) : to.null();
+        to.name("holders");
+        to.begin_array();
         for (const auto& holder : lock.holders) {
-            nlohmann::ordered_json who{{"pid", holder.pid}, {"comm", nullptr}};
-            if (!holder.comm.empty())
-                who["comm"] = holder.comm;
-            one["holders"].push_back(std::move(who));
+            to.begin_object();
+            to.field("pid", holder.pid);
+            to.name("comm");
+            holder.comm.empty() ? to.null() : to.add(holder.comm);
+            to.end_object();
         }
-        array.push_back(std::move(one));
+        to.end_array();
+        to.end_object();
     }
-    // A process's name need not be UTF-8.
-    return array.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+    to.end_array();
+    to.raw("\n");
+    return to.take();
 }
 
 }  // namespace ktstr::host
