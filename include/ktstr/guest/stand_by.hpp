@@ -13,14 +13,20 @@
 #include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <algorithm>
+#include <charconv>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <sstream>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/random.h>
 #include <linux/vm_sockets.h>
@@ -35,37 +41,36 @@
 
 namespace ktstr::guest {
 
-/// The share of CPU time that went idle between two readings of /proc/stat, 0 to 1.
-class idle_meter {
-public:
-    idle_meter() { read(); }
-    [[nodiscard]] double since_last() {
-        const auto before = last_;
-        read();
-        const auto total = last_.total - before.total;
-        return total == 0
-                   ? 0.0
-                   : static_cast<double>(last_.idle - before.idle) / static_cast<double>(total);
-    }
+/// How many tasks run or want a CPU, whoever asks among them: the fourth field of /proc/loadavg, a
+/// count that the kernel keeps. Shares of time would not do: on a slow machine the reading of them
+/// alone is a large one.
+[[nodiscard]] inline std::optional<int> runnable_tasks(std::string_view loadavg) {
+    for (int field = 0; field < 3; ++field)
+        loadavg.remove_prefix(std::min(loadavg.find(' '), loadavg.size() - 1) + 1);
+    int count = 0;
+    const auto parsed = std::from_chars(loadavg.data(), loadavg.data() + loadavg.size(), count);
+    if (parsed.ec != std::errc() || parsed.ptr == loadavg.data() + loadavg.size() ||
+        *parsed.ptr != '/' || count < 0)
+        return std::nullopt;
+    return count;
+}
 
-private:
-    struct reading {
-        std::uint64_t total = 0, idle = 0;
-    };
-    void read() {
-        std::istringstream line(read_kernel_file("/proc/stat").value_or(""));
-        std::string label;
-        line >> label;
-        last_ = {};
-        std::uint64_t value = 0;
-        for (int field = 0; field < 8 && line >> value; ++field) {
-            last_.total += value;
-            if (field == 3 || field == 4)  // idle, iowait
-                last_.idle += value;
-        }
+/// The tasks that run or want a CPU now, but the asking one, in words.
+[[nodiscard]] inline std::string busy_tasks() {
+    std::string names;
+    const std::unique_ptr<DIR, int (*)(DIR*)> processes(::opendir("/proc"), ::closedir);
+    while (const dirent* entry = processes ? ::readdir(processes.get()) : nullptr) {
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || names.size() > 200 ||
+            std::atoi(entry->d_name) == ::getpid())
+            continue;
+        // "17 (kworker/0:1) R ..."
+        const auto stat = read_kernel_file("/proc/" + std::string(entry->d_name) + "/stat");
+        const auto end = stat ? stat->rfind(')') : std::string::npos;
+        if (end != std::string::npos && stat->compare(end, 3, ") R") == 0)
+            names += (names.empty() ? "" : ", ") + stat->substr(0, end + 1);
     }
-    reading last_;
-};
+    return names.empty() ? "tasks that were gone when they were looked at" : names;
+}
 
 /// Mixes bytes that no other machine has into the kernel's generator and makes every CPU use them
 /// from now on. Two clones without this draw the same numbers.
@@ -86,16 +91,23 @@ private:
 
 namespace detail {
 
-inline void wait_for_rest(bool& idle) {
-    // No event says that a kernel has nothing left to do; its idle time does.
-    idle_meter meter;
+/// Waits until nobody but this process has wanted a CPU for some moments in a row. Returns who still
+/// did when it was enough of waiting; empty: nobody.
+[[nodiscard]] inline std::string wait_for_rest() {
+    // No event says that a kernel has nothing left to do.
     int quiet = 0;
-    for (int i = 0; i < 100 && quiet < 3; ++i) {
-        const timespec moment{0, 50'000'000};
+    for (int looks = 0; looks < 150; ++looks) {
+        const timespec moment{0, 30'000'000};
         ::nanosleep(&moment, nullptr);
-        quiet = meter.since_last() >= 0.95 ? quiet + 1 : 0;
+        const auto text = read_kernel_file("/proc/loadavg");
+        const auto runnable = text ? runnable_tasks(*text) : std::nullopt;
+        if (!runnable)
+            return "nobody knows who, /proc/loadavg can't be read";
+        quiet = *runnable <= 1 ? quiet + 1 : 0;
+        if (quiet == 5)
+            return {};
     }
-    idle = quiet >= 3;
+    return busy_tasks();
 }
 
 /// A socket on which a clone's host calls. vsock alone: a serial port stays open as it is.
@@ -181,9 +193,7 @@ inline void wait_for_rest(bool& idle) {
     if (auto mounted = detail::mount_program(); !mounted)
         return std::move(mounted).error();
     ::sync();
-    bool idle = false;
-    detail::wait_for_rest(idle);
-    builder.send(wire::settled{idle});
+    builder.send(wire::settled{detail::wait_for_rest()});
     if (vsock) {
         // The host closes first, so that no connection is saved half-open.
         while (builder.receive()) {

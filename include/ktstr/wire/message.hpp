@@ -140,8 +140,8 @@ struct exited {
 /// A template has come to rest and may be saved.
 struct settled {
     static constexpr auto type = message_type::settled;
-    bool idle = false;  ///< false: it was still busy when its time was over
-    auto fields(auto& f) { return f(idle); }
+    std::string busy;  ///< who still wanted a CPU when its time was over; empty: nobody
+    auto fields(auto& f) { return f(busy); }
 };
 
 // ---- host to guest ---------------------------------------------------------------------------

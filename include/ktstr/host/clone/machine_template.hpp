@@ -53,6 +53,7 @@ struct template_request {
     std::string base_id;                        ///< of the libraries and modules
     std::string kernel_release;                 ///< for people
     double slowdown = 1;
+    std::vector<int> process_cpus = {};  ///< host CPUs it boots on; empty: any
     int stop_fd = -1;
 };
 
@@ -141,6 +142,7 @@ public:
                                                .links = request_.links,
                                                .private_dir = request_.private_dir,
                                                .name = "template",
+                                               .process_cpus = request_.process_cpus,
                                                .slowdown = request_.slowdown},
                                               command_line);
         if (!started)
@@ -157,8 +159,8 @@ public:
         return saved;
     }
 
-    /// Whether it came to rest, or was saved as busy as it was.
-    [[nodiscard]] bool idle() const noexcept { return idle_; }
+    /// Who still wanted a CPU when it was saved; empty: it was at rest.
+    [[nodiscard]] const std::string& busy() const noexcept { return busy_; }
 
 private:
     using clock = std::chrono::steady_clock;
@@ -190,8 +192,9 @@ private:
             const auto left =
                 std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
             if (left <= 0)
-                return failed("it did not come to rest in " + std::to_string(limit.count() / 1000) +
-                              " s");
+                return failed((proved ? "it came up, and did not come to rest in "
+                                      : "it did not come up in ") +
+                              std::to_string(limit.count() / 1000) + " s");
             if (::poll(fds.data(), fds.size(), static_cast<int>(left)) < 0)
                 continue;
             vm_->read_console();
@@ -206,7 +209,7 @@ private:
                         const auto settled = wire::decode<wire::settled>(f->payload);
                         if (!settled || !proved)
                             return failed("it did not prove its topology");
-                        idle_ = settled->idle;
+                        busy_ = settled->busy.substr(0, 300);
                         return {};
                     }
                     if (f->type == wire::message_type::topology_proof) {
@@ -277,7 +280,7 @@ private:
     const template_request& request_;
     const machine& machine_;
     std::unique_ptr<running_machine> vm_;
-    bool idle_ = false;
+    std::string busy_;
 };
 
 }  // namespace detail
@@ -322,11 +325,13 @@ private:
             detail::template_boot boot(request, m);
             if (auto saved = boot.run(directory / "state"); !saved)
                 return saved;
-            if (!boot.idle() && progress)
-                progress("the template of " + std::string(to_text(m.topology)) +
-                         " was still busy when it was saved, and so are its clones");
-            return detail::write_text(directory / "about",
-                                      about_template(request) + (boot.idle() ? "" : ", busy"));
+            if (!boot.busy().empty() && progress)
+                progress(
+                    "the template of " + std::string(to_text(m.topology)) +
+                    " was still busy when it was saved, and so are its clones: " + boot.busy());
+            return detail::write_text(
+                directory / "about",
+                about_template(request) + (boot.busy().empty() ? "" : ", busy"));
         });
     if (!entry)
         return entry.error();
