@@ -12,7 +12,10 @@
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -124,6 +127,16 @@ private:
         std::optional<result<machine_template>> made;
     };
 
+    /// Where a template boots. All CPUs of an emulated host share one real CPU: a vCPU that spins while
+    /// it waits for another one takes the time that the other needs. On two of them the host's own
+    /// scheduler lets them take turns.
+    [[nodiscard]] std::vector<int> template_cpus() const {
+        if (setup_.slowdown <= 1)
+            return {};
+        return {setup_.cpus.begin(),
+                setup_.cpus.begin() + std::min<std::ptrdiff_t>(2, std::ssize(setup_.cpus))};
+    }
+
     [[nodiscard]] template_request request_for(const clone& planned) const {
         auto booted = *planned.machine;
         booted.boot = machine::boot_kind::cold;
@@ -139,6 +152,7 @@ private:
                 .base_id = planned.files.base_id,
                 .kernel_release = setup_.kernel.release,
                 .slowdown = setup_.slowdown,
+                .process_cpus = template_cpus(),
                 .stop_fd = stop_fd_};
     }
 

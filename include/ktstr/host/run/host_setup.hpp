@@ -270,6 +270,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     m.topology = shape;
     m.accel = setup.accel;
     m.one_thread = better_on_one_thread(shape.total_cpus(), setup.cpus.size());
+    m.on_emulated_host = setup.slowdown > 1;
     m.borrow_intel_leaves = setup.accel == accelerator::kvm && setup.kvm.amd && !setup.kvm.topoext;
     m.memory_mib = memory_rule(shape.total_cpus(), spec.memory_mib, archive.size);
     m.kernel = setup.kernel.image;

@@ -15,10 +15,11 @@ namespace ktstr::host {
 [[nodiscard]] inline std::chrono::milliseconds boot_limit(accelerator accel, int vcpus,
                                                           double slowdown) {
     using namespace std::chrono_literals;
-    const std::chrono::milliseconds limit =
-        accel == accelerator::kvm ? 60s + vcpus * 500ms : 120s + vcpus * 5000ms;
-    // Inside an emulated machine everything is slower.
-    return limit * static_cast<int>(std::clamp(slowdown, 1.0, 3.0));
+    // KVM on an emulated host emulates too, and is slower by the host's own slowness.
+    const bool emulated = accel == accelerator::tcg || slowdown > 1;
+    const std::chrono::duration<double> limit =
+        emulated ? 120s + vcpus * 5000ms : 60s + vcpus * 500ms;
+    return std::chrono::ceil<std::chrono::milliseconds>(limit * std::clamp(slowdown, 1.0, 3.0));
 }
 
 }  // namespace ktstr::host

@@ -38,6 +38,7 @@ struct machine {
     /// leaves to show several LLCs, and give up the hypercalls whose instruction differs.
     bool borrow_intel_leaves = false;
     bool one_thread = false;             ///< emulate all vCPUs in turn on one host thread
+    bool on_emulated_host = false;       ///< under the KVM of a machine that is emulated itself
     bool nested_virtualization = false;  ///< expose SVM: the outer machine of `--accel nested`
     std::filesystem::path kernel;
     std::filesystem::path initrd;

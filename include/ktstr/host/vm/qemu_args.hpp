@@ -62,9 +62,11 @@ struct machine_wires {
     if (m.accel == accelerator::tcg)
         // The emulated TSC is the host's clock on every vCPU; without this the kernel distrusts it
         // and reads a slow clock for the rest of its life.
+        line += " tsc=reliable no_timer_check";
+    if (m.accel == accelerator::tcg || m.on_emulated_host)
         // Mitigations guard nobody here and cost an emulator a jump for every return; DAMON's statistics
         // would wake an idle machine for ever.
-        line += " tsc=reliable no_timer_check mitigations=off damon_stat.enabled=0";
+        line += " mitigations=off damon_stat.enabled=0";
     if (m.accel == accelerator::tcg && m.tsc_khz)
         line += " tsc_early_khz=" + std::to_string(*m.tsc_khz);
     if (m.link == link_kind::virtio_serial)
