@@ -76,6 +76,10 @@ function(ktstr_detail_register out object host_cpus)
   # an emulated machine is up to 20 times slower than the CPU, and 300 s are for boot, set-up and a clean end.
   ktstr_detail_json_number(timeout "${object}" timeout_s 60)
   math(EXPR timeout "${timeout} * 20 + 300")
+  if("nested" IN_LIST KTSTR_ARGS)
+    # Two machines boot, one emulated in the other, and each may take the limits of its kind.
+    math(EXPR timeout "${timeout} + 3600")
+  endif()
 
   set(labels "${KTSTR_LABELS}")
   string(JSON tag_count ERROR_VARIABLE error LENGTH "${object}" tags)

@@ -39,7 +39,7 @@ def nothing_left(case):
 def ended(case, code, *words, arguments=(), environment=None, command=None, before=None):
     """Runs to the end; the code and the words on the cause's line must be there."""
     done = subprocess.run([*(command or [program, "--filter", "passes", "--artifacts", place + "/artifacts"]),
-                           *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+                           *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=expect.patience(600),
                           env={**base, **(environment or {})}, preexec_fn=before)
     said = done.stdout + done.stderr
     if done.returncode != code:
@@ -178,7 +178,7 @@ if kernels:
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**base, **mine})
             for _ in range(2)]
     for one in both:
-        said, _ = one.communicate(timeout=600)
+        said, _ = one.communicate(timeout=expect.patience(600))
         if one.returncode != 0:
             wrong.append(f"two runs at once on one cache: exit code {one.returncode}:\n{said.decode()}")
     nothing_left("two runs at once on one cache")
@@ -197,7 +197,7 @@ def interrupted(case, how, when, code):
     else:
         wrong.append(f"{case}: never said {when!r}:\n{heard}")
     run.send_signal(how)
-    rest, _ = run.communicate(timeout=120)
+    rest, _ = run.communicate(timeout=expect.patience(120))
     if run.returncode != code:
         wrong.append(f"{case}: exit code {run.returncode}, expected {code}:\n{heard}{rest}")
     if code == 3 and "interrupted" not in heard + rest:

@@ -35,7 +35,7 @@ def run(case, *arguments, which=None, environment=None):
     done = subprocess.run([which or program, "--accel", "tcg", "--json", report, "--artifacts",
                            os.path.join(place, "artifacts"), *arguments],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", timeout=600, env={**os.environ, **base, **(environment or {})})
+                          errors="replace", timeout=expect.patience(600), env={**os.environ, **base, **(environment or {})})
     events = [json.loads(line) for line in open(report)]
     print("tried:", case, flush=True)
     if wrong:

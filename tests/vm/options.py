@@ -34,7 +34,7 @@ def require(condition, sentence):
 def run(case, *arguments, typed="", environment=None):
     """Runs to the end with `typed` as standard input, which is no terminal."""
     done = subprocess.run([program, *arguments], input=typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=300, env={**base, **(environment or {})})
+                          timeout=expect.patience(300), env={**base, **(environment or {})})
     print("tried:", case, flush=True)
     require(not os.listdir(runtime), f"{case}: files left behind: {os.listdir(runtime)}")
     return done
@@ -193,7 +193,7 @@ class terminal:
 
     def sees(self, pattern, seconds=120, typing=None):
         """What comes up to the pattern; the rest waits for the next call. Types `typing` once a second until then."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + expect.patience(seconds)
         typed = 0
         while not (match := re.search(pattern, self.heard)):
             if typing and time.monotonic() > typed + 1:
@@ -213,7 +213,7 @@ class terminal:
     def code(self, seconds=60):
         """The exit code; the terminal must then be as it was."""
         try:
-            code = self.shell.wait(seconds)
+            code = self.shell.wait(expect.patience(seconds))
         except subprocess.TimeoutExpired:
             self.shell.kill()
             self.shell.wait()
@@ -260,7 +260,7 @@ person = terminal("--shell whose terminal goes away")
 person.sees(prompt)
 os.close(person.here)
 try:
-    person.shell.wait(60)
+    person.shell.wait(expect.patience(60))
 except subprocess.TimeoutExpired:
     person.shell.kill()
     wrong.append("--shell whose terminal goes away: did not end")
