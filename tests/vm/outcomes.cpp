@@ -108,6 +108,12 @@ KTSTR_TEST(fails_a_check, duration = 1s) {
     KTSTR_CHECK(six == 6);
 }
 
+KTSTR_TEST(fails_a_check_with_a_text, duration = 1s) {
+    int six = 6;
+    KTSTR_INFO("in turn {}", 3);
+    KTSTR_CHECK(six == 7, "the number of {}", "legs");
+}
+
 KTSTR_TEST(ends_at_a_require, duration = 1s) {
     int six = 6;
     KTSTR_REQUIRE(six == 7);

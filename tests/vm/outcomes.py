@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """outcomes.py PROGRAM: every way a body can end is judged as what it is, in a clone and in a machine that booted."""
+import re
 import sys
 
 import expect
@@ -9,6 +10,7 @@ EXPECTED = {
     "passes": ("pass", None),
     "passes_without_a_check": ("pass", None),
     "fails_a_check": ("fail", "check"),
+    "fails_a_check_with_a_text": ("fail", "check"),
     "ends_at_a_require": ("fail", "check"),
     "fails_in_a_forked_child": ("fail", "check"),
     "a_forked_child_returns": ("fail", "check"),
@@ -73,6 +75,12 @@ if not wrong:
     require(events["crashes"]["checks"] == 1, "crashes: the check before the crash counts")
     require(events["panics"]["checks"] is None, "panics: nobody counted, so null and not 0")
     require("six == 7 (6 == 7)" in events["fails_a_check"]["message"], "fails_a_check: both operands")
+    require("six == 7 (6 == 7): the number of legs" in events["fails_a_check_with_a_text"]["message"],
+            "fails_a_check_with_a_text: the text behind both operands")
+    require(any(c["test"] == "fails_a_check_with_a_text" and c["message"] == "the number of legs" and
+                c["info"] == ["in turn 3"] for c in checks), "fails_a_check_with_a_text: text and line in its event")
+    require("info: in turn 3" in said, "fails_a_check_with_a_text: the line is shown")
+    require(re.search(r"outcomes\.cpp:\d+: not today$", events["says_skip"]["message"]), "says_skip: where")
     require("thrown on purpose" in events["throws"]["message"], "throws: the exception's own words")
     require("SEGV" in events["crashes"]["message"], "crashes: the signal's name")
     require("3" in events["exits"]["message"], "exits: the status")

@@ -288,4 +288,67 @@ void put_value(text_buffer& out, const T& value) {
         out.put("{?}");
 }
 
+// Texts with values in them: "{}" for each value, "{{" and "}}" for the braces themselves.
+
+/// How many values such a text wants; -1: a brace that belongs to neither.
+constexpr int values_wanted(std::string_view text) {
+    int wanted = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '{' && text[i] != '}')
+            continue;
+        const bool twice = i + 1 < text.size() && text[i + 1] == text[i];
+        if (!twice && !text.substr(i).starts_with("{}"))
+            return -1;
+        wanted += twice ? 0 : 1;
+        ++i;
+    }
+    return wanted;
+}
+
+/// A text that stands in the source, for these values. A wrong number of them does not compile.
+template <class... Values>
+struct message_text {
+    std::string_view text;
+
+    template <std::size_t N>
+    consteval message_text(const char (&literal)[N]) : text(literal, N - 1) {
+        if (values_wanted(text) != static_cast<int>(sizeof...(Values)))
+            throw "KTSTR: as many values as {} in the text; a brace itself is {{ or }}";
+    }
+};
+
+/// Copies the text up to the next value's place, and leaves what is behind that.
+inline void put_up_to_value(text_buffer& out, std::string_view& text) {
+    while (!text.empty()) {
+        const char c = text[0];
+        if (text.starts_with("{}"))
+            return text.remove_prefix(2);
+        out.put(c);
+        text.remove_prefix(c == '{' || c == '}' ? 2 : 1);
+    }
+}
+
+/// A value in a sentence: like put_value(), but texts stand without quotes.
+template <class T>
+void put_in_sentence(text_buffer& out, const T& value) {
+    if constexpr (has_member_text<T> || has_free_text<T>) {
+        put_value(out, value);
+    } else if constexpr (std::is_same_v<T, char>) {
+        out.put(value);
+    } else if constexpr (string_like<T>) {
+        if constexpr (std::is_pointer_v<T>)
+            if (value == nullptr)
+                return out.put("nullptr");
+        out.put(std::string_view(value));
+    } else {
+        put_value(out, value);
+    }
+}
+
+template <class... Values>
+void put_message(text_buffer& out, std::string_view text, const Values&... values) {
+    ((put_up_to_value(out, text), put_in_sentence(out, values)), ...);
+    put_up_to_value(out, text);
+}
+
 }  // namespace ktstr::detail

@@ -16,6 +16,7 @@
 #include <ktstr/test/registry.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -28,6 +29,7 @@
 #include <string_view>
 #include <typeinfo>
 #include <utility>
+#include <vector>
 
 #include <cxxabi.h>
 #include <fcntl.h>
@@ -81,6 +83,16 @@ void send_report(const Message& message) {
 
 inline std::string bounded(std::string_view text, std::size_t limit) {
     return text.size() <= limit ? std::string(text) : std::string(text.substr(0, limit)) + "...";
+}
+
+inline std::vector<std::string> lines_of(std::string_view text) {
+    std::vector<std::string> lines;
+    while (!text.empty()) {
+        const auto end = std::min(text.find('\n'), text.size());
+        lines.emplace_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return lines;
 }
 
 inline std::string demangled(const std::type_info& type) {
@@ -496,15 +508,18 @@ void report_check(const check_record& record) {
                     .file = guest::detail::bounded(record.file, 512),
                     .line = static_cast<std::uint32_t>(record.line),
                     .expression = guest::detail::bounded(record.expression, 1024),
-                    .expansion = guest::detail::bounded(record.expansion, 4096)});
+                    .expansion = guest::detail::bounded(record.expansion, 4096),
+                    .message = guest::detail::bounded(record.message, 1024),
+                    .info = guest::detail::lines_of(guest::detail::bounded(record.info, 8192))});
 }
 
 void end_body_failed() {
     throw guest::detail::body_failed{};
 }
 
-void end_body_skipped(std::string_view why, std::string_view, int) {
-    throw guest::detail::body_skipped{std::string(why)};
+void end_body_skipped(std::string_view why, std::string_view file, int line) {
+    throw guest::detail::body_skipped{std::string(file) + ':' + std::to_string(line) + ": " +
+                                      std::string(why)};
 }
 
 }  // namespace ktstr::detail

@@ -77,7 +77,9 @@ struct check {
     std::uint32_t line = 0;
     std::string expression{};
     std::string expansion{};
-    auto fields(auto& f) { return f(kind, file, line, expression, expansion); }
+    std::string message{};            ///< the check's own text
+    std::vector<std::string> info{};  ///< the lines of KTSTR_INFO around it
+    auto fields(auto& f) { return f(kind, file, line, expression, expansion, message, info); }
 };
 
 /// What one worker of a scenario did.

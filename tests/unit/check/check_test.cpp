@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -25,7 +26,8 @@ namespace ktstr::detail {
 
 void report_check(const check_record& r) {
     records().push_back({r.passed, std::string(r.kind), std::string(r.file),
-                         std::string(r.expression), std::string(r.expansion), r.line});
+                         std::string(r.expression), std::string(r.expansion), r.line,
+                         std::string(r.message), std::string(r.info)});
 }
 void end_body_failed() {
     throw body_failed{};
@@ -319,6 +321,11 @@ struct with_member {
     bool operator==(const with_member&) const = default;
 };
 
+enum class verdict_like { bad, good };
+[[maybe_unused]] static std::string_view to_text(verdict_like v) {
+    return v == verdict_like::good ? "good" : "bad";
+}
+
 namespace elsewhere {
 struct with_free {
     int id;
@@ -386,6 +393,157 @@ TEST_CASE("a cut text never ends within a UTF-8 character") {
     }
 }
 
+TEST_CASE("a check's own text, with values in it") {
+    const int six = 6;
+    const std::string name = "load";
+    KTSTR_CHECK(six == 7, "cgroup {} after {} turns", name, 3);
+    const kept_record r = only_record();
+    CHECK_FALSE(r.passed);
+    CHECK(r.expression == "six == 7");
+    CHECK(r.expansion == "6 == 7");
+    CHECK(r.message == "cgroup load after 3 turns");
+    CHECK(r.info.empty());
+
+    KTSTR_CHECK(six == 6, "cgroup {}", name);
+    const kept_record passed = only_record();
+    CHECK(passed.passed);
+    CHECK(passed.expression == "six == 6");
+    CHECK(passed.message.empty());
+
+    CHECK_THROWS_AS([&] { KTSTR_REQUIRE(six == 7, "no values"); }(), body_failed);
+    CHECK(only_record().message == "no values");
+}
+
+TEST_CASE("the text of a check is told from the commas of its expression") {
+    const std::vector<std::string> words{"a, b"};
+    KTSTR_CHECK(std::is_same_v<int, long>, "template {}", 1);
+    CHECK(only_record().expression == "std::is_same_v<int, long>");
+    KTSTR_CHECK(std::pair<int, int>(1, 2) == std::pair<int, int>{1, 3}, "pair");
+    CHECK(only_record().expression == "std::pair<int, int>(1, 2) == std::pair<int, int>{1, 3}");
+    KTSTR_CHECK(words == std::vector<std::string>{"a, b", "c"}, "in braces, {}", ", \"x");
+    kept_record r = only_record();
+    CHECK(r.expression == "words == std::vector<std::string>{\"a, b\", \"c\"}");
+    CHECK(r.message == "in braces, , \"x");
+    KTSTR_CHECK(words[0] == ", \"x\"", "quotes");
+    r = only_record();
+    CHECK(r.expression == "words[0] == \", \\\"x\\\"\"");
+    CHECK(r.message == "quotes");
+    KTSTR_CHECK(words[0][0] == '"', R"(raw)");
+    CHECK(only_record().expression == "words[0][0] == '\"'");
+    KTSTR_CHECK(1'000 == 2, "digits");
+    CHECK(only_record().expression == "1'000 == 2");
+    KTSTR_CHECK(1 == 2 && words.empty(), "a condition");
+    r = only_record();
+    CHECK(r.expression == "1 == 2 && words.empty()");
+    CHECK(r.expansion == "false");
+    KTSTR_CHECK(words.empty(), "alone");
+    CHECK(only_record().expansion == "false");
+}
+
+TEST_CASE("values in a text stand as in a sentence") {
+    const auto text = [](const kept_record& r) { return r.message; };
+    const char* const none = nullptr;
+    KTSTR_CHECK(false, "{} {} {} {}", 'c', "literal", std::string_view("view"), none);
+    CHECK(text(only_record()) == "c literal view nullptr");
+    KTSTR_CHECK(false, "{}, {}, {}, {}", 5ms, std::vector{1, 2}, true, verdict_like::good);
+    CHECK(text(only_record()) == "5ms, { 1, 2 }, true, good");
+    KTSTR_CHECK(false, "{{}} {{{}}} 100%", 1);
+    CHECK(text(only_record()) == "{} {1} 100%");
+    KTSTR_CHECK(false, "{} {}", std::vector<std::string>{"a"}, elsewhere::silent{1});
+    CHECK(text(only_record()) == "{ \"a\" } {?}");
+    const std::string endless(100000, 'x');
+    KTSTR_CHECK(false, "{} end", endless);
+    const std::string cut = text(only_record());
+    CHECK(cut.size() <= 512);
+    CHECK(cut.ends_with("..."));
+}
+
+namespace {
+int texts_made = 0;
+struct counts_its_texts {
+    std::string to_text() const { return std::to_string(++texts_made); }
+};
+}  // namespace
+
+TEST_CASE("nothing becomes text unless a check fails, and values come after the expression") {
+    const counts_its_texts value;
+    KTSTR_INFO("here {}", value);
+    KTSTR_CHECK(1 == 1, "there {}", value);
+    KTSTR_REQUIRE(1 == 1, "there {}", value);
+    CHECK(texts_made == 0);
+    records().clear();
+    KTSTR_CHECK(1 == 2, "there {}", value);
+    CHECK(texts_made == 2);
+    records().clear();
+
+    int n = 0;
+    const auto number = [&n] { return n; };
+    KTSTR_CHECK(++n == 7, "now {}", number());
+    CHECK(only_record().message == "now 1");
+}
+
+TEST_CASE("KTSTR_INFO is shown with the failures of its scope and of no other") {
+    { KTSTR_INFO("gone {}", 1); }
+    for (int cpu = 0; cpu < 3; ++cpu) {
+        KTSTR_INFO("cpu {}", cpu);
+        KTSTR_CHECK(cpu != 1);
+    }
+    REQUIRE(records().size() == 3);
+    CHECK(records()[0].info.empty());
+    CHECK(records()[1].info == "cpu 1");
+    records().clear();
+
+    std::string name = "first";
+    KTSTR_INFO("outer {}", name);
+    name = "second";  // the line says what was true where it stands
+    const auto inner = [] {
+        KTSTR_INFO("inner");
+        KTSTR_CHECK(1 == 2, "text");
+    };
+    inner();
+    kept_record r = only_record();
+    CHECK(r.message == "text");
+    CHECK(r.info == "outer first\ninner");
+    KTSTR_CHECK(1 == 2);
+    CHECK(only_record().info == "outer first");
+    CHECK_THROWS_AS([&] { KTSTR_FAIL("over"); }(), body_failed);
+    CHECK(only_record().info == "outer first");
+    std::thread([] { KTSTR_CHECK(1 == 2); }).join();
+    CHECK(only_record().info.empty());
+    // A scope that an exception leaves takes its line along.
+    CHECK_THROWS_AS(
+        [&] {
+            KTSTR_INFO("thrown");
+            KTSTR_REQUIRE(1 == 2);
+        }(),
+        body_failed);
+    CHECK(only_record().info == "outer first\nthrown");
+    KTSTR_CHECK(1 == 2);
+    CHECK(only_record().info == "outer first");
+}
+
+static void nested(int depth) {
+    KTSTR_INFO("depth {}", depth);
+    if (depth < 20)
+        return nested(depth + 1);
+    KTSTR_CHECK(depth == 0);
+}
+
+TEST_CASE("of many lines the innermost are shown") {
+    nested(1);
+    const std::string info = only_record().info;
+    CHECK(info.starts_with("depth 13\n"));
+    CHECK(info.ends_with("\ndepth 20"));
+}
+
+static_assert(ktstr::detail::values_wanted("") == 0);
+static_assert(ktstr::detail::values_wanted("{}{} {{}} {}") == 3);
+static_assert(ktstr::detail::values_wanted("{{{}}}") == 1);
+static_assert(ktstr::detail::values_wanted("{") == -1);
+static_assert(ktstr::detail::values_wanted("}") == -1);
+static_assert(ktstr::detail::values_wanted("{0}") == -1);
+static_assert(ktstr::detail::values_wanted("{} }") == -1);
+
 TEST_CASE("a check in a branch without braces") {
     const bool yes = true;
     if (yes)
@@ -428,6 +586,20 @@ TEST_CASE("KTSTR_FAIL records its text and ends the body") {
     if (skip)
         KTSTR_SKIP("not today");
     KTSTR_FAIL("never");
+}
+
+TEST_CASE("KTSTR_FAIL and KTSTR_SKIP take values too") {
+    CHECK_THROWS_AS([&] { KTSTR_FAIL("no {} of {}", 1, "them"); }(), body_failed);
+    CHECK(only_record().expression == "no 1 of them");
+    try {
+        KTSTR_SKIP("only {} CPUs", 2);
+    } catch (const body_skipped& s) {
+        CHECK(s.why == "only 2 CPUs");
+        CHECK(s.line == __LINE__ - 3);
+    }
+    // A text alone is no pattern.
+    CHECK_THROWS_AS([&] { KTSTR_FAIL("100 {"); }(), body_failed);
+    CHECK(only_record().expression == "100 {");
 }
 
 TEST_CASE("KTSTR_SKIP ends the body with its reason") {

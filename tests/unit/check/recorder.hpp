@@ -13,6 +13,7 @@ struct kept_record {
     bool passed;
     std::string kind, file, expression, expansion;
     int line;
+    std::string message, info;
 };
 
 struct body_failed {};
@@ -29,7 +30,7 @@ inline std::vector<kept_record>& records() {
 /// The last record, which must be the only one since the last call.
 inline kept_record only_record() {
     if (records().size() != 1)
-        return {false, "?", "?", "?", std::to_string(records().size()) + " records", 0};
+        return {false, "?", "?", "?", std::to_string(records().size()) + " records", 0, "", ""};
     kept_record last = records().front();
     records().clear();
     return last;

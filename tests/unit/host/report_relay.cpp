@@ -134,6 +134,9 @@ TEST_CASE("the smaller events cross too", "[relay]") {
     CHECK(across(stage_changed{"t", "body", {}})->stage == "body");
     CHECK(across(test_waiting{"t", "waiting for 2 host CPUs"})->why == "waiting for 2 host CPUs");
     CHECK(across(check_failed{"t", 1, "f", 2, "REQUIRE", "e", "x"})->line == 2);
+    const auto check = across(check_failed{"t", 1, "f", 2, "CHECK", "e", "x", "m", {"i", "j"}});
+    CHECK(check->message == "m");
+    CHECK(check->info == std::vector<std::string>{"i", "j"});
     CHECK(across(test_started{"t", "f", 3, "1n2l4c1t", 4, std::nullopt, {}})->attempt == 4);
     run_finished end;
     end.aborted = "interrupted";

@@ -174,7 +174,9 @@ TEST_CASE("TAP bails out when tests are missing, and only then", "[report][tap]"
     SECTION("cut short") {
         end.aborted = "interrupted";
         tap.on(end);
-        CHECK(joined(writes).ends_with("ok 1 - a _ SKIP me\nBail out! interrupted\n"));
+        CHECK(
+            joined(writes).ends_with("ok 1 - a _ SKIP me\n# a _ SKIP me ran with dilation 9.30\n"
+                                     "Bail out! interrupted\n"));
     }
     SECTION("complete") {
         end.skipped = 1;
@@ -334,6 +336,26 @@ TEST_CASE("a failure fits on a screen and ends with the way back to it", "[repor
     }
 }
 
+TEST_CASE("checks that say much leave room for the others", "[report][console]") {
+    auto e = finished("t", verdict::fail, reason::check, "cause");
+    const std::vector<std::string> many(8, "line");
+    for (int i = 0; i < 20; ++i) {
+        e.failed_checks.push_back({"t", 1, "a.cpp", i, "CHECK", "x", "0", "text", many});
+        e.output_tail.push_back("output");
+        e.console_tail.push_back("console");
+    }
+    e.failed_check_count = 20;
+    const auto lines = failure_text(e);
+    CHECK(lines.size() <= failure_line_limit - 1);
+    const auto has = [&](const std::string& text) {
+        return std::find(lines.begin(), lines.end(), text) != lines.end();
+    };
+    CHECK(has("        text"));
+    CHECK(has("    and 18 more"));
+    CHECK(has("    | output"));
+    CHECK(has("    | console"));
+}
+
 TEST_CASE("a single failed check is told once", "[report][console]") {
     auto e = finished("t", verdict::fail, reason::check, "a.cpp:1: x == y (1 == 2)");
     e.failed_checks = {{"t", 1, "a.cpp", 1, "CHECK", "x == y", "1 == 2"}};
@@ -341,4 +363,24 @@ TEST_CASE("a single failed check is told once", "[report][console]") {
     CHECK(failure_text(e).size() == 3);  // cause, replay, artifacts
     e.message = "something else";
     CHECK(failure_text(e).size() == 6);
+    e.failed_checks[0].message = "after 3 turns";
+    CHECK(failure_text(e).size() == 7);
+    e.message = "a.cpp:1: x == y (1 == 2): after 3 turns";
+    CHECK(failure_text(e).size() == 3);
+    e.failed_checks[0].info = {"cpu 0", "cpu 1", "cpu 2", "cpu 3"};
+    const auto lines = failure_text(e);
+    REQUIRE(lines.size() == 10);
+    CHECK(lines[4] == "        after 3 turns");
+    CHECK(lines[5] == "        info: cpu 1");
+    CHECK(lines[7] == "        info: cpu 3");
+}
+
+TEST_CASE("a check's text and its lines are in the JSON event", "[report][json]") {
+    std::vector<std::string> writes;
+    json_reporter json(std::make_unique<string_sink>(writes));
+    json.on(check_failed{"t", 1, "a.cpp", 1, "CHECK", "x", "0", "after 3 turns", {"cpu 1"}});
+    json.on(check_failed{"t", 1, "a.cpp", 1, "CHECK", "x", "0"});
+    REQUIRE(writes.size() == 2);
+    CHECK(writes[0].find(R"("message":"after 3 turns","info":["cpu 1"])") != std::string::npos);
+    CHECK(writes[1].find(R"("message":null,"info":[])") != std::string::npos);
 }

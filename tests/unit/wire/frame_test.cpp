@@ -121,8 +121,13 @@ TEST_CASE("messages keep every field", "[wire]") {
 }
 
 TEST_CASE("a payload must be exactly one message", "[wire]") {
-    const auto good = encode(
-        check{.kind = "CHECK", .file = "a.cpp", .line = 3, .expression = "x", .expansion = "y"});
+    const auto good = encode(check{.kind = "CHECK",
+                                   .file = "a.cpp",
+                                   .line = 3,
+                                   .expression = "x",
+                                   .expansion = "y",
+                                   .message = "m",
+                                   .info = {"i", "j"}});
     REQUIRE(decode<check>(good));
     for (std::size_t cut = 0; cut < good.size(); ++cut)
         CHECK_FALSE(decode<check>(good.substr(0, cut)));
@@ -138,7 +143,7 @@ TEST_CASE("values outside their type are refused", "[wire]") {
     ended[0] = 4;
     CHECK_FALSE(decode<outcome>(ended));
     ended[0] = 0;
-    ended[1] = 19;
+    ended[1] = static_cast<char>(static_cast<int>(reason::skipped) + 1);
     CHECK_FALSE(decode<outcome>(ended));
     auto staged = encode(stage{.at = guest_stage::done});
     CHECK(decode<stage>(staged));

@@ -75,9 +75,11 @@ struct check_failed {
     int attempt = 1;
     std::string file;
     int line = 0;
-    std::string kind;        ///< CHECK, REQUIRE or FAIL
-    std::string expression;  ///< as written
-    std::string expansion;   ///< with the operands' values
+    std::string kind;                 ///< CHECK, REQUIRE or FAIL
+    std::string expression;           ///< as written
+    std::string expansion;            ///< with the operands' values
+    std::string message{};            ///< the check's own text
+    std::vector<std::string> info{};  ///< the lines of KTSTR_INFO around it
 };
 
 /// How a test came out of all its attempts.

@@ -105,20 +105,34 @@ private:
         lines_.push_back(std::string(indent) + one_line(text, line_limit));
     }
 
+    /// Whether the cause above is this check and all that is known of it.
+    [[nodiscard]] bool says_all(const check_failed& check) const {
+        auto text = check_place(check) + check.expression + " (" + check.expansion + ")";
+        if (!check.message.empty())
+            text += ": " + check.message;
+        return check.info.empty() && e_.message == text;
+    }
+
     void add_checks() {
         const auto& checks = e_.failed_checks;
         const auto count = std::max<std::uint64_t>(e_.failed_check_count, checks.size());
         // A single failed check is usually the cause itself, and nobody should say it twice.
-        if (checks.empty() ||
-            (count == 1 && e_.message == check_place(checks[0]) + checks[0].expression + " (" +
-                                             checks[0].expansion + ")"))
+        if (checks.empty() || (count == 1 && says_all(checks[0])))
             return;
         add("  ", count_text(count, "failed check:", "failed checks:"));
-        const auto shown = std::min<std::size_t>(checks.size(), 6);
-        for (std::size_t i = 0; i < shown; ++i) {
+        // Fewer where they say more: the rest of the screen belongs to others.
+        std::size_t shown = 0;
+        for (; shown < std::min<std::size_t>(checks.size(), 6) && lines_.size() < 14; ++shown) {
+            const std::size_t i = shown;
             add("    ", check_place(checks[i]) + checks[i].kind + '(' + checks[i].expression + ')');
             if (!checks[i].expansion.empty() && checks[i].expansion != checks[i].expression)
                 add("        ", "with " + checks[i].expansion);
+            if (!checks[i].message.empty())
+                add("        ", checks[i].message);
+            // The innermost come last; JSON has all of them.
+            const auto& info = checks[i].info;
+            for (std::size_t n = info.size() > 3 ? info.size() - 3 : 0; n < info.size(); ++n)
+                add("        ", "info: " + info[n]);
         }
         if (count > shown)
             add("    ", "and " + std::to_string(count - shown) + " more");

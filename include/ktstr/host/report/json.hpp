@@ -64,6 +64,9 @@ public:
         to.field("kind", e.kind);
         to.field("expression", e.expression);
         to.field("expansion", e.expansion);
+        to.name("message");
+        e.message.empty() ? to.null() : to.add(e.message);
+        to.field("info", e.info);
         to.field("passed", false);
         write(to);
     }

@@ -234,7 +234,9 @@ private:
                 {"line", e.line},
                 {"kind", valid_utf8(e.kind)},
                 {"expression", valid_utf8(e.expression)},
-                {"expansion", valid_utf8(e.expansion)}};
+                {"expansion", valid_utf8(e.expansion)},
+                {"message", valid_utf8(e.message)},
+                {"info", detail::relay_texts(e.info)}};
     }
     template <class Write>
     static void in_pieces(std::string_view bytes, const Write& write) {
@@ -319,10 +321,11 @@ private:
         return line::refused;
     }
     static check_failed check(detail::relay_fields& fields) {
-        return {fields.text("test"),     fields.number<int>("attempt", 1),
-                fields.text("file"),     fields.number<int>("line"),
-                fields.text("kind"),     fields.text("expression"),
-                fields.text("expansion")};
+        return {fields.text("test"),      fields.number<int>("attempt", 1),
+                fields.text("file"),      fields.number<int>("line"),
+                fields.text("kind"),      fields.text("expression"),
+                fields.text("expansion"), fields.text("message"),
+                fields.texts("info")};
     }
     static test_finished finished(detail::relay_fields& fields) {
         const auto measure = [&](const char* key) { return fields.measure(key); };

@@ -55,6 +55,8 @@ public:
         text += '\n';
         if (!ok)
             append_diagnostics(text, e);
+        else if (e.dilation && std::isfinite(*e.dilation))
+            text += "# " + plain(e.name) + " ran with dilation " + hundredths(*e.dilation) + '\n';
         if (outcome.flaky)
             text += "# " + plain(e.name) + " is flaky: its " + std::to_string(outcome.attempts) +
                     " attempts disagree\n";
@@ -75,6 +77,13 @@ private:
         std::string text = one_line(name, 300);
         std::replace(text.begin(), text.end(), '#', '_');
         return text;
+    }
+
+    /// "9.30"; never in a locale's own spelling.
+    static std::string hundredths(double value) {
+        const auto n = std::llround(value * 100);
+        const auto rest = std::to_string(n % 100);
+        return std::to_string(n / 100) + (rest.size() < 2 ? ".0" : ".") + rest;
     }
 
     static void append_diagnostics(std::string& out, const test_finished& e) {
@@ -102,6 +111,8 @@ private:
             key("topology", *e.topology);
         if (e.accel)
             key("accel", *e.accel);
+        if (e.dilation && std::isfinite(*e.dilation))
+            out += "  dilation: " + hundredths(*e.dilation) + '\n';
         if (!e.failed_checks.empty()) {
             out += "  checks:\n";
             for (std::size_t i = 0; i < std::min<std::size_t>(e.failed_checks.size(), 8); ++i) {
@@ -109,7 +120,8 @@ private:
                 out += "    - ";
                 append_json_string(out,
                                    check.file + ':' + std::to_string(check.line) + ": " +
-                                       check.expression + " (" + check.expansion + ')',
+                                       check.expression + " (" + check.expansion + ')' +
+                                       (check.message.empty() ? "" : ": " + check.message),
                                    1000);
                 out += '\n';
             }

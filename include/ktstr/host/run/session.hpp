@@ -462,7 +462,9 @@ private:
                             .line = static_cast<int>(check->line),
                             .kind = check->kind,
                             .expression = check->expression,
-                            .expansion = check->expansion};
+                            .expansion = check->expansion,
+                            .message = check->message,
+                            .info = check->info};
         events_(failed);
         e.failed_checks.push_back(std::move(failed));
     }
@@ -575,6 +577,8 @@ private:
             e.message = c.file + ':' + std::to_string(c.line) + ": " + c.expression;
             if (!c.expansion.empty() && c.expansion != c.expression)
                 e.message += " (" + c.expansion + ')';
+            if (!c.message.empty())
+                e.message += ": " + c.message;
         }
         if (request_.test->spec.expect_fail && !result_.remains.interrupted) {
             if (e.result == verdict::fail) {
