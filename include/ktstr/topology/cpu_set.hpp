@@ -3,7 +3,7 @@
 // Not a cpu_set_t and not a mask for a system call: guest and host convert where they call.
 #pragma once
 
-#include <array>
+#include <array>  // and the tags of iterators, without the stream iterators of <iterator>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +59,8 @@ public:
             total += std::popcount(w);
         return total;
     }
+    /// count(), as ranges have it.
+    [[nodiscard]] constexpr std::size_t size() const { return static_cast<std::size_t>(count()); }
     [[nodiscard]] constexpr bool empty() const { return *this == cpu_set{}; }
     /// The smallest CPU, or -1.
     [[nodiscard]] constexpr int first() const { return next(0); }
@@ -109,6 +111,11 @@ public:
     public:
         using value_type = int;
         using difference_type = std::ptrdiff_t;
+        using reference = int;
+        using pointer = void;
+        // It may be walked twice; but it makes its values, so older algorithms may not keep them.
+        using iterator_concept = std::forward_iterator_tag;
+        using iterator_category = std::input_iterator_tag;
 
         constexpr iterator() = default;
         constexpr iterator(const cpu_set* set, int cpu) : set_(set), cpu_(cpu) {}
