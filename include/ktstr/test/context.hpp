@@ -13,12 +13,6 @@
 
 namespace ktstr {
 
-namespace detail {
-
-class scenario_runner;  // executes steps; defined and owned by the guest
-
-}  // namespace detail
-
 /// Everything a context is made of. The guest fills it before it calls the body.
 struct context_data {
     ktstr::topology topology{};
@@ -26,7 +20,6 @@ struct context_data {
     std::uint64_t seed = 0;
     std::string test_name{};
     double dilation = 1.0;
-    detail::scenario_runner* runner = nullptr;
 };
 
 class context {
@@ -51,9 +44,6 @@ public:
         def.name = name;
         return def;
     }
-
-    /// For the guest's own use.
-    [[nodiscard]] detail::scenario_runner* runner() const { return data_.runner; }
 
 private:
     context_data data_;

@@ -56,20 +56,4 @@ struct test_range {
     return nullptr;
 }
 
-/// Two tests of one name. The linker refuses most of them already; it cannot see those inside
-/// unnamed namespaces, so a runner asks here before it starts.
-struct same_name {
-    const test_case* first = nullptr;
-    const test_case* second = nullptr;
-    explicit operator bool() const { return first != nullptr; }
-};
-
-[[nodiscard]] inline same_name find_same_name(test_range tests = registered_tests()) {
-    for (auto a = tests.begin(); a != tests.end(); ++a)
-        for (auto b = a + 1; b != tests.end(); ++b)
-            if ((*a)->name == (*b)->name)
-                return {*a, *b};
-    return {};
-}
-
 }  // namespace ktstr

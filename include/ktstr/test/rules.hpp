@@ -52,6 +52,7 @@ struct timeout_covers_duration {
 
 // The host's CPUs.
 
+// no_perf_mode is a statement and no switch: see test_spec.
 template <bool HasBudget, bool NoPerfMode>
 struct cpu_budget_requires_no_perf_mode {
     static_assert(!HasBudget || NoPerfMode, "KTSTR_TEST: cpu_budget requires no_perf_mode");

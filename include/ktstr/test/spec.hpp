@@ -28,15 +28,19 @@ struct test_spec {
     /// The body's time limit, before it is scaled to the machine's speed. Unset: see body_limit().
     std::optional<std::chrono::milliseconds> timeout{};
     /// Host CPUs that all vCPUs together may use. Unset: one for each vCPU.
-    std::optional<int> cpu_budget{};
+    std::optional<int> cpu_budget{};  // wants no_perf_mode
 
     const ktstr::scheduler* scheduler = nullptr;  ///< null: the kernel's own
     words scheduler_args{};                       ///< after the scheduler's own arguments
     words kernel_args{};                          ///< added to the guest kernel's command line
     words tags{};
 
-    bool no_perf_mode = false;      ///< share host CPUs with other tests
-    bool performance_mode = false;  ///< own host CPUs exclusively
+    /// Says that nothing is concluded from how fast this machine is. It changes nothing by itself:
+    /// performance_mode is off unless asked for. But with `cpu_budget` the machine's CPUs wait for each
+    /// other, and a test that measured speed there would measure the budget; so a budget has to be
+    /// written together with these words.
+    bool no_perf_mode = false;
+    bool performance_mode = false;  ///< host CPUs, LLCs, memory and priority of its own
     bool requires_steal = false;    ///< skip where the guest has no steal clock
     bool requires_kvm = false;      ///< skip under emulation
     bool host_only = false;         ///< run the body on the host, without a machine
@@ -57,11 +61,6 @@ struct test_spec {
     /// The body's time limit: `timeout`, else the workload's time and 30 s to set up and judge.
     [[nodiscard]] constexpr std::chrono::milliseconds body_limit() const {
         return timeout.value_or(duration + std::chrono::seconds{30});
-    }
-
-    /// Host CPUs to plan for: `cpu_budget`, else one for each vCPU.
-    [[nodiscard]] constexpr int host_cpus() const {
-        return cpu_budget.value_or(shape().total_cpus());
     }
 
 private:

@@ -12,10 +12,6 @@ namespace {
 int bodies_run = 0;
 ktstr::check_record last_check;
 
-ktstr::test_case made_up(std::string_view name, std::string_view file) {
-    return {.name = name, .file = file, .line = 1, .spec = {}, .body = nullptr};
-}
-
 }  // namespace
 
 // The guest's part, for the one check in spec_test.cpp.
@@ -46,7 +42,6 @@ TEST_CASE("all tests of all files are registered, each once") {
         CHECK(names.contains(name));
     }
     CHECK_FALSE(ktstr::registered_tests().empty());
-    CHECK_FALSE(ktstr::find_same_name());
 }
 
 TEST_CASE("a test is found by its whole name only") {
@@ -54,19 +49,6 @@ TEST_CASE("a test is found by its whole name only") {
     CHECK(ktstr::find_test("counts_itself")->name == "counts_itself");
     CHECK(ktstr::find_test("counts") == nullptr);
     CHECK(ktstr::find_test("") == nullptr);
-}
-
-TEST_CASE("two tests of one name are found") {
-    const ktstr::test_case a = made_up("a", "a.cpp");
-    const ktstr::test_case b = made_up("b", "b.cpp");
-    const ktstr::test_case again = made_up("a", "c.cpp");
-    const ktstr::test_case* const same[] = {&a, &b, &again};
-    const ktstr::same_name found = ktstr::find_same_name({same, same + 3});
-    REQUIRE(found);
-    CHECK(found.first->file == "a.cpp");
-    CHECK(found.second->file == "c.cpp");
-    CHECK_FALSE(ktstr::find_same_name({same, same + 2}));
-    CHECK_FALSE(ktstr::find_same_name({}));
 }
 
 TEST_CASE("a body runs with the context it is given") {
@@ -80,7 +62,6 @@ TEST_CASE("a body runs with the context it is given") {
     CHECK(ctx.test_name() == "counts_itself");
     CHECK(ctx.dilation() == 9.5);
     CHECK(ctx.cgroup_def("load").name == "load");
-    CHECK(ctx.runner() == nullptr);
 
     const int before = bodies_run;
     ktstr::find_test("counts_itself")->body(ctx);

@@ -43,11 +43,12 @@ struct test_started {
     int line = 0;
     std::string topology;  ///< 1n2l4c1t
     int attempt = 1;
-    std::optional<std::chrono::milliseconds> timeout;  ///< of the body, dilation included
+    std::optional<std::chrono::milliseconds> timeout;  ///< of the body, before it is scaled
     event_clock::time_point at{};
 };
 
-/// The attempt entered a stage: "boot", "link", "prove topology", "body", "collect".
+/// The attempt entered a stage: "boot" ("start" without a machine), "prove topology", "start
+/// scheduler", "body", "collect". A clone proves nothing: its template has.
 struct stage_changed {
     std::string test;
     std::string stage;
