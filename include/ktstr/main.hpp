@@ -6,6 +6,7 @@
 
 #include <ktstr/guest/agent.hpp>
 #include <ktstr/guest/init.hpp>
+#include <ktstr/guest/initialisers.hpp>
 #include <ktstr/host/run/program.hpp>
 #include <ktstr/ktstr.hpp>
 
@@ -19,6 +20,13 @@ namespace ktstr::detail {
 inline int keep_host_only_body(int fd) {
     guest::agent(guest::link(unique_fd(fd)), {.is_init = false}).serve();
     return 0;
+}
+
+/// The first of the program's initialisers (100 and below are the implementation's own). PID 1 of a
+/// machine goes no further: it needs none of the program's globals, see guest/initialisers.hpp.
+[[gnu::constructor(101), gnu::used]] static void before_any_global() {
+    if (guest::is_guest_init() && guest::initialisers::put_off(&before_any_global))
+        guest::run_as_init();
 }
 
 }  // namespace ktstr::detail

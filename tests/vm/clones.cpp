@@ -8,9 +8,11 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <random>
 #include <string>
 #include <vector>
 
+#include <sys/auxv.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -36,6 +38,30 @@ std::uint64_t random_number() {
     return number;
 }
 
+// What a program draws and sees before its main(), as the globals of a test file do.
+struct seen_at_start {
+    unsigned number = std::random_device{}();
+    bool proc = ::access("/proc/self/stat", R_OK) == 0;
+    int pid = ::getpid();
+};
+const seen_at_start at_start;
+
+[[gnu::noinline]] unsigned long stack_canary() {
+#if defined(__x86_64__)
+    unsigned long canary = 0;
+    asm volatile("movq %%fs:0x28, %0" : "=r"(canary));
+    return canary;
+#else
+    return random_number();
+#endif
+}
+
+unsigned long random_bytes() {
+    unsigned long bytes = 0;
+    std::memcpy(&bytes, reinterpret_cast<const void*>(::getauxval(AT_RANDOM)), sizeof bytes);
+    return bytes;
+}
+
 /// Memory that every clone has from its template, and that this one writes to.
 std::vector<unsigned char> scratch(std::size_t{8} << 20, 0x5a);
 
@@ -50,6 +76,12 @@ KTSTR_TEST(identity) {
     std::printf("clock %lld\n", static_cast<long long>(std::time(nullptr)));
     std::printf("program %s\n", program);
     std::printf("build %d\n", KTSTR_CLONES_BUILD);
+    std::printf("global %08x\n", at_start.number);
+    std::printf("canary %016lx\n", stack_canary());
+    std::printf("at_random %016lx\n", random_bytes());
+    std::printf("code %p\n", reinterpret_cast<void*>(&stack_canary));
+    KTSTR_CHECK(at_start.proc);
+    KTSTR_CHECK(at_start.pid == ::getpid());
 }
 
 KTSTR_TEST(same_pages) {

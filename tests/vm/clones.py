@@ -60,12 +60,23 @@ require(code == 0 and len(events) == 3, f"identity: exit code {code}, {len(event
 require(all(e["boot"] == "clone" for e in events), f"identity: booted {[e['boot'] for e in events]}")
 require(said.count("booting a template") == 1, f"identity: a template was booted {said.count('booting a template')} times")
 seen = [words(e["artifacts"]) for e in events]
-for name in ("random", "boot_id", "uuid"):
+for name in ("random", "boot_id", "uuid", "global", "canary", "at_random"):
     require(len({s[name] for s in seen}) == 3, f"clones share {name}: {[s[name] for s in seen]}")
 for s in seen:
     # Not a timing: a clock that stood still since the template was saved, or starts at the epoch, is far off.
     require(before - 5 <= int(s["clock"]) <= time.time() + 5, f"a clone's clock says {s['clock']}")
     require(s["program"] == "/init", f"the template's own program runs from {s['program']}")
+
+# The same of an edited build, which every clone executes anew: where it lies is drawn too.
+code, events, said = run("identity, edited", "--filter", "identity", "--repeat", "3", "--keep", which=edited)
+require(code == 0 and len(events) == 3, f"identity, edited: exit code {code}, {len(events)} events\n{said}")
+require(said.count("booting a template") == 0, "an edited build booted a template")
+seen = [words(e["artifacts"]) for e in events]
+for name in ("random", "boot_id", "uuid", "global", "canary", "at_random", "code"):
+    require(len({s[name] for s in seen}) == 3, f"clones of an edited build share {name}: {[s[name] for s in seen]}")
+# And of a machine that boots.
+code, events, said = run("identity, cold", "--filter", "identity", "--no-clone", "--keep")
+require(code == 0 and events[0]["boot"] == "cold", f"identity, cold: exit code {code}\n{said}")
 
 code, events, said = run("the same pages, side by side", "--filter", "same_pages", "--repeat", "2", "--jobs", "2",
                          environment={"KTSTR_LOCK_DIR": place})

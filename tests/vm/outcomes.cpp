@@ -141,12 +141,76 @@ KTSTR_TEST(a_forked_child_returns, duration = 1s) {
     KTSTR_FAIL("the parent went on");
 }
 
+// Out of the body, but not the body's end: the parent goes on, and is not what failed.
+KTSTR_TEST(throws_in_a_forked_child, duration = 1s) {
+    const pid_t child = ::fork();
+    KTSTR_REQUIRE(child >= 0);
+    if (child == 0)
+        throw std::runtime_error("thrown by the child");
+    int status = -1;
+    KTSTR_REQUIRE(::waitpid(child, &status, 0) == child);
+    KTSTR_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
+KTSTR_TEST(skips_in_a_forked_child, duration = 1s) {
+    const pid_t child = ::fork();
+    if (child == 0)
+        KTSTR_SKIP("the child would rather not");
+    ::waitpid(child, nullptr, 0);
+}
+
+// A child that catches what it throws has left nothing.
+KTSTR_TEST(catches_in_a_forked_child, duration = 1s) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        try {
+            throw std::runtime_error("caught");
+        } catch (const std::exception&) {
+            ::_exit(0);
+        }
+    }
+    ::waitpid(child, nullptr, 0);
+}
+
 KTSTR_TEST(says_fail, duration = 1s) {
     KTSTR_FAIL("the reason given");
 }
 
 KTSTR_TEST(says_skip, duration = 1s) {
     KTSTR_SKIP("not today");
+}
+
+// Texts of any length.
+KTSTR_TEST(skips_at_length, duration = 1s) {
+    KTSTR_SKIP("at length " + std::string(100'000, 's'));
+}
+
+KTSTR_TEST(throws_at_length, duration = 1s) {
+    throw std::runtime_error("at length " + std::string(100'000, 't'));
+}
+
+KTSTR_TEST(fails_at_length, duration = 1s) {
+    const std::string left(100'000, 'l'), right(100'000, 'r');
+    KTSTR_CHECK(left == right);
+    KTSTR_FAIL("at length " + std::string(100'000, 'f'));
+}
+
+// What the kernel prints of a scheduler that sleeps where it must not. The body says it for it.
+KTSTR_TEST(schedules_while_atomic, duration = 1s) {
+    write_to("/dev/kmsg", "<3>BUG: scheduling while atomic: stress/123/0x00000002");
+}
+
+// And what is nobody's fault, however it looks.
+KTSTR_TEST(prints_bugs, duration = 1s) {
+    std::puts("BUG: scheduling while atomic: stress/123/0x00000002");
+    std::fputs("Oops: 0002 [#1]\n", stderr);
+    write_to("/dev/console", "BUG: scheduling while atomic: stress/123/0x00000002\n");
+    write_to("/dev/kmsg", "<3>my test: BUG: scheduling while atomic: stress/123/0x00000002");
+    write_to("/dev/kmsg", "<3>sched: RT throttling activated");
+}
+
+KTSTR_TEST(warns, duration = 1s) {
+    write_to("/dev/kmsg", "<4>WARNING: kernel/sched/core.c:12 at fn+0x1/0x2, CPU#0: a/1");
 }
 
 KTSTR_TEST(throws, duration = 1s) {

@@ -14,6 +14,15 @@ EXPECTED = {
     "ends_at_a_require": ("fail", "check"),
     "fails_in_a_forked_child": ("fail", "check"),
     "a_forked_child_returns": ("fail", "check"),
+    "throws_in_a_forked_child": ("fail", "exception"),
+    "skips_in_a_forked_child": ("fail", "exception"),
+    "catches_in_a_forked_child": ("pass", None),
+    "skips_at_length": ("skip", "skipped"),
+    "throws_at_length": ("fail", "exception"),
+    "fails_at_length": ("fail", "check"),
+    "schedules_while_atomic": ("fail", "oops"),
+    "prints_bugs": ("pass", None),
+    "warns": ("pass", None),
     "says_fail": ("fail", "check"),
     "says_skip": ("skip", "skipped"),
     "throws": ("fail", "exception"),
@@ -82,6 +91,12 @@ if not wrong:
     require("info: in turn 3" in said, "fails_a_check_with_a_text: the line is shown")
     require(re.search(r"outcomes\.cpp:\d+: not today$", events["says_skip"]["message"]), "says_skip: where")
     require("thrown on purpose" in events["throws"]["message"], "throws: the exception's own words")
+    require("thrown by the child" in events["throws_in_a_forked_child"]["message"], "a forked child's own words")
+    require("would rather not" in events["skips_in_a_forked_child"]["message"], "a forked child's skip is said")
+    for name in ("skips_at_length", "throws_at_length"):
+        require("at length " in events[name]["message"], f"{name}: the text's beginning is kept")
+    require(len([c for c in checks if c["test"] == "fails_at_length"]) == 2, "long checks arrive, both of them")
+    require("scheduling while atomic" in events["schedules_while_atomic"]["message"], "the kernel's own line")
     require("SEGV" in events["crashes"]["message"], "crashes: the signal's name")
     require("3" in events["exits"]["message"], "exits: the status")
     require("panic" in events["panics"]["message"], "panics: the kernel's own line")

@@ -10,6 +10,7 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/check/check.hpp>
 #include <ktstr/check/verdict.hpp>
+#include <ktstr/guest/initialisers.hpp>
 #include <ktstr/guest/probe/steal.hpp>
 #include <ktstr/guest/scenario/execute.hpp>
 #include <ktstr/test/context.hpp>
@@ -34,8 +35,10 @@
 #include <cxxabi.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -69,20 +72,24 @@ inline body_report& current_report() {
     return report;
 }
 
-/// One message as one datagram: u16 type, then the payload.
+/// How a process that the body forked left the body's function, when it was by an exception. It crosses to
+/// the agent and never the link: the body has not ended.
+struct forked_end {
+    static constexpr auto type = static_cast<wire::message_type>(0x8000);
+    wire::outcome end{};
+    auto fields(auto& f) { return end.fields(f); }
+};
+
+/// One message as one datagram: u16 type, then the payload. Every text of a body's goes through here.
 template <class Message>
 void send_report(const Message& message) {
     std::string bytes;
     wire::detail::put_le(bytes, static_cast<std::uint16_t>(Message::type));
-    bytes += wire::encode(message);
+    bytes += wire::encode(wire::bounded(message));
     // Blocking: a body that fails a million checks waits for the agent, it does not lose them.
     while (::send(current_report().fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0 &&
            errno == EINTR) {
     }
-}
-
-inline std::string bounded(std::string_view text, std::size_t limit) {
-    return text.size() <= limit ? std::string(text) : std::string(text.substr(0, limit)) + "...";
 }
 
 inline std::vector<std::string> lines_of(std::string_view text) {
@@ -108,7 +115,8 @@ struct body_skipped {
     std::string why;
 };
 
-/// Runs the body and says how it ended.
+/// Runs the body and says how it ended. In a process that the body forked, a skip is an exception too:
+/// what one process of several would rather not do is no reason not to have run the test.
 inline wire::outcome call_body(const test_case& test, context& ctx) {
     wire::outcome end{.verdict = verdict::pass, .reason = reason::none};
     const auto thrown = [&end](std::string what) {
@@ -116,11 +124,16 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
         end.reason = reason::exception;
         end.message = std::move(what);
     };
+    const pid_t self = ::getpid();
     try {
         test.body(ctx);
     } catch (const body_failed&) {
         // The failed check is counted; the parent says so.
     } catch (const body_skipped& skip) {
+        if (::getpid() != self) {
+            thrown("KTSTR_SKIP: " + skip.why);
+            return end;
+        }
         end.verdict = verdict::skip;
         end.reason = reason::skipped;
         end.message = skip.why;
@@ -131,7 +144,7 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
             end.reason = reason::infrastructure;
         }
     } catch (const std::exception& e) {
-        thrown(demangled(typeid(e)) + ": " + bounded(e.what(), 2000));
+        thrown(demangled(typeid(e)) + ": " + e.what());
     } catch (...) {
         const std::type_info* type = abi::__cxa_current_exception_type();
         thrown("an exception of type " +
@@ -140,21 +153,47 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
     return end;
 }
 
+/// Fresh bytes where the kernel put random ones for this program when it was executed.
+inline void renew_random_bytes() {
+    if (auto* const bytes = reinterpret_cast<void*>(::getauxval(AT_RANDOM)))
+        (void)::getrandom(bytes, 16, GRND_NONBLOCK);
+}
+
+/// Gives this thread another stack canary. Only where no function that has begun will ever return: it
+/// would take its own canary for a smashed stack. Elsewhere than on x86-64 the canary is read-only memory.
+[[gnu::always_inline]] inline void renew_stack_canary() {
+#if defined(__x86_64__) && defined(__GLIBC__)
+    std::uint64_t canary = 0;
+    if (::getrandom(&canary, sizeof canary, GRND_NONBLOCK) == sizeof canary)
+        asm volatile("movq %0, %%fs:0x28" : : "r"(canary & ~std::uint64_t{0xff}));
+#endif
+}
+
 }  // namespace detail
 
 /// The child's whole life. Never returns.
 [[noreturn]] inline void run_body_child(const test_case& test, const context_data& data,
                                         int report_fd, body_counters& counters) {
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+    // The image of this process is its template's, which all clones share.
+    if (initialisers::run()) {
+        detail::renew_random_bytes();
+        detail::renew_stack_canary();
+    }
     detail::current_report() = {report_fd, &counters};
     worker_sink() = [](const wire::worker& w) { detail::send_report(w); };
-    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
     context ctx(data);
     const pid_t self = ::getpid();
     const auto begin = now_ns(CLOCK_MONOTONIC);
     auto end = detail::call_body(test, ctx);
     // A process that the body forked has come back instead of exiting. The body has not ended.
-    if (::getpid() != self)
-        ::_exit(0);
+    if (::getpid() != self) {
+        if (end.verdict == verdict::pass)
+            ::_exit(0);
+        end.message += " (in a process that the body forked)";
+        detail::send_report(detail::forked_end{std::move(end)});
+        ::_exit(1);
+    }
     end.body_ns = now_ns(CLOCK_MONOTONIC) - begin;
     std::fflush(nullptr);
     detail::send_report(end);
@@ -323,6 +362,7 @@ public:
           report_(std::move(other.report_)),
           counters_(std::exchange(other.counters_, nullptr)),
           outcome_(std::move(other.outcome_)),
+          forked_end_(std::move(other.forked_end_)),
           steal_before_(other.steal_before_),
           oom_kills_before_(other.oom_kills_before_),
           started_ns_(other.started_ns_),
@@ -414,6 +454,10 @@ public:
                 arrived_ = true;
             } else if (type == wire::message_type::outcome) {
                 outcome_ = wire::decode<wire::outcome>(payload);
+            } else if (type == detail::forked_end::type) {
+                if (auto other = wire::decode<detail::forked_end>(payload);
+                    other && (!forked_end_ || other->end.verdict > forked_end_->verdict))
+                    forked_end_ = std::move(other->end);
             }
         }
     }
@@ -443,6 +487,11 @@ public:
             failed(reason::exit, "the body's process ended by itself with status " +
                                      std::to_string(WEXITSTATUS(wait_status)) +
                                      " instead of returning");
+        }
+        if (forked_end_ && forked_end_->verdict > end.verdict) {
+            end.verdict = forked_end_->verdict;
+            end.reason = forked_end_->reason;
+            end.message = forked_end_->message;
         }
         end.checks = counters_->checks.load();
         end.failed_checks = counters_->failed.load();
@@ -476,6 +525,7 @@ private:
     unique_fd out_, err_, report_;
     body_counters* counters_ = nullptr;
     std::optional<wire::outcome> outcome_;
+    std::optional<wire::outcome> forked_end_;  ///< the worst of the processes that the body forked
     std::optional<std::uint64_t> steal_before_;
     std::optional<std::uint64_t> oom_kills_before_;
     std::uint64_t started_ns_ = 0;
@@ -503,14 +553,13 @@ void report_check(const check_record& record) {
     if (record.passed)
         return;
     report.counters->failed.fetch_add(1, std::memory_order_relaxed);
-    guest::detail::send_report(
-        wire::check{.kind = guest::detail::bounded(record.kind, 16),
-                    .file = guest::detail::bounded(record.file, 512),
-                    .line = static_cast<std::uint32_t>(record.line),
-                    .expression = guest::detail::bounded(record.expression, 1024),
-                    .expansion = guest::detail::bounded(record.expansion, 4096),
-                    .message = guest::detail::bounded(record.message, 1024),
-                    .info = guest::detail::lines_of(guest::detail::bounded(record.info, 8192))});
+    guest::detail::send_report(wire::check{.kind = std::string(record.kind),
+                                           .file = std::string(record.file),
+                                           .line = static_cast<std::uint32_t>(record.line),
+                                           .expression = std::string(record.expression),
+                                           .expansion = std::string(record.expansion),
+                                           .message = std::string(record.message),
+                                           .info = guest::detail::lines_of(record.info)});
 }
 
 void end_body_failed() {

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <ios>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,8 @@ inline void say(const std::string& text) {
 
 /// PID 1's whole life.
 [[noreturn]] inline void run_as_init() {
+    // Of the library, not of the program: made here, it costs the bodies nothing.
+    static const std::ios_base::Init standard_streams;
     try {
         const auto failures = mount_all();
         unique_fd console(::open("/dev/console", O_RDWR | O_NOCTTY));

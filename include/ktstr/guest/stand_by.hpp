@@ -171,7 +171,7 @@ namespace detail {
 }  // namespace detail
 
 /// The template's side of the link: hello, rest, wait. Returns in a clone, with its link;
-/// `new_program` is called at once when bodies are to run in another program than the template's.
+/// `new_program` is called when bodies are to run in another program than the template's.
 [[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock,
                                            const wire::topology_proof& proof,
                                            const std::function<void(std::uint64_t)>& new_program) {
@@ -202,14 +202,14 @@ namespace detail {
     }
     link reached;
     const auto order = detail::wait_for_resume(builder, listener, reached);
-    if (order.program_size != 0)
-        new_program(order.program_size);
-
     const timespec host_time{static_cast<time_t>(order.wall_clock_ns / 1'000'000'000U),
                              static_cast<long>(order.wall_clock_ns % 1'000'000'000U)};
     ::clock_settime(CLOCK_REALTIME, &host_time);
     if (auto seeded = reseed(order.entropy); !seeded)
         return std::move(seeded).error();
+    // Not sooner: the kernel draws what it gives to the new program (where it lies, its canary).
+    if (order.program_size != 0)
+        new_program(order.program_size);
     if (order.mount_files &&
         ::mount(wire::files_device, wire::files_root, "erofs", MS_RDONLY | MS_NODEV, "") != 0)
         return system_error("mount the test's files", wire::files_device);

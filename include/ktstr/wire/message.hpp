@@ -9,6 +9,7 @@
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/wire/frame.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstdint>
@@ -340,6 +341,48 @@ private:
 };
 
 }  // namespace detail
+
+/// Cuts a text at `max_text`, between two characters of UTF-8, and shows that it did.
+inline void bound(std::string& text) {
+    if (text.size() <= max_text)
+        return;
+    std::size_t end = max_text - 3;
+    for (int i = 0; i < 3 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U; ++i)
+        --end;
+    text.resize(end);
+    text += "...";
+}
+
+/// As many lines as together are no longer than a text may be, each counted as at least 64 bytes.
+inline void bound(std::vector<std::string>& lines) {
+    std::size_t room = max_text;
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        const auto needs = std::max<std::size_t>(lines[i].size(), 64);
+        if (needs > room) {
+            lines[i].resize(std::min(lines[i].size(), room));
+            lines[i] += "...";
+            lines.resize(i + 1);
+            return;
+        }
+        room -= needs;
+    }
+}
+
+/// The message with every text of it bounded.
+template <class Message>
+[[nodiscard]] Message bounded(Message message) {
+    const auto one = []<class Field>(Field& field) {
+        if constexpr (std::is_same_v<Field, std::string> ||
+                      std::is_same_v<Field, std::vector<std::string>>)
+            bound(field);
+    };
+    auto all = [&one](auto&... fields) {
+        (one(fields), ...);
+        return true;
+    };
+    message.fields(all);
+    return message;
+}
 
 /// The payload of a message.
 template <class Message>

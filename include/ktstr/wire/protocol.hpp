@@ -29,6 +29,10 @@ inline constexpr std::uint64_t max_output_per_test = 4U * 1024U * 1024U;
 /// Most checks whose text is sent for one test; further failures are only counted.
 inline constexpr std::uint64_t max_failed_checks_sent = 100;
 
+/// Longest text that a body may put into a field of a message: what it threw, why it skipped, what a check
+/// printed. A body's texts are of any length, and a message has at most five of them.
+inline constexpr std::size_t max_text = 4U * 1024U;
+
 /// The disks of a clone, and where each is mounted. The first holds the current test program and is
 /// mounted by the template already; the second holds the test's files and is mounted by a clone that
 /// needs them.
