@@ -7,7 +7,7 @@
 # add_subdirectory() would see ktstr::main but not the targets behind it.
 macro(ktstr_find_dependencies)
   set(ktstr_missing_dependencies "")
-  foreach(ktstr_dependency IN ITEMS "fmt;fmt::fmt;libfmt-dev" "CLI11;CLI11::CLI11;libcli11-dev"
+  foreach(ktstr_dependency IN ITEMS "fmt;fmt::fmt;libfmt-dev"
                                     "nlohmann_json;nlohmann_json::nlohmann_json;nlohmann-json3-dev"
                                     "Threads;Threads::Threads;libc6-dev")
     list(GET ktstr_dependency 0 ktstr_package)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/kernel/fetch_kernel.hpp>
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 

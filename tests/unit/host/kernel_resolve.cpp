@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <ktstr/host/kernel/fetch_kernel.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -51,6 +52,44 @@ TEST_CASE("cached kernels are found by name, beginning, or as the distribution's
     const auto partial = resolve("6.1");
     REQUIRE_FALSE(partial);
     CHECK(partial.error().message().find("6.9.2-unit") != std::string::npos);
+}
+
+TEST_CASE("the ktstr command is asked for a kernel that is not there yet") {
+    const unit::scratch_directory scratch;
+    const auto root = scratch.path() / "cache";
+    const unit::environment_guard cache_dir("KTSTR_CACHE_DIR", root.string());
+    const auto wanted = [] { return resolve_kernel({"distro", true, {}}); };
+    const auto command = [&](const std::string& does) {
+        const auto path = scratch.write("bin/ktstr", "#!/bin/sh\n" + does + "\n");
+        std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+        return path.parent_path().string() + ":/usr/bin:/bin";
+    };
+    const auto said = [](const ktstr::result<kernel>& no) {
+        return no ? "found " + no->release : no.error().message();
+    };
+
+    {
+        const unit::environment_guard path("PATH", "/nonexistent");
+        CHECK(said(wanted()).find("nor in PATH; run `ktstr kernel fetch distro`") !=
+              std::string::npos);
+    }
+    {
+        const unit::environment_guard path(
+            "PATH", command("echo ktstr: progress >&2; echo 'ktstr: cannot reach it' >&2; exit 3"));
+        CHECK(said(wanted()).find("cannot fetch the distribution's kernel: cannot reach it;") == 0);
+    }
+    {
+        const unit::environment_guard path("PATH", command("exit 0"));
+        CHECK(said(wanted()).find("fetching left none there") != std::string::npos);
+    }
+    store(cache(scratch.path() / "other"), "6.12.10-unit", "distro");
+    const unit::environment_guard path(
+        "PATH",
+        command("test \"$*\" = 'kernel fetch distro' && mkdir -p \"$KTSTR_CACHE_DIR\" && mv " +
+                (scratch.path() / "other/kernels").string() + " \"$KTSTR_CACHE_DIR/\""));
+    CHECK(said(wanted()) == "found 6.12.10-unit");
+    const unit::environment_guard no_more("PATH", command("exit 9"));
+    CHECK(said(wanted()) == "found 6.12.10-unit");
 }
 
 TEST_CASE("a kernel fetched by its version that lacks sched_ext is not the distribution's choice") {

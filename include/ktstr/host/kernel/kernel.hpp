@@ -27,7 +27,7 @@ struct kernel_request {
     /// "distro", "host", a path to an image or a directory, or the name (or its beginning) of a
     /// cached kernel. Empty means "distro".
     std::string spec = "distro";
-    bool allow_fetch = true;  ///< may go to the network when "distro" is not in the cache
+    bool allow_fetch = true;  ///< may have the ktstr command fetch "distro" into the cache
     progress_callback progress = {};
 };
 

@@ -5,12 +5,17 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/cache.hpp>
 #include <ktstr/host/kernel/cached_kernel.hpp>
-#include <ktstr/host/kernel/fetch_kernel.hpp>
 #include <ktstr/host/kernel/kernel.hpp>
 #include <ktstr/host/kernel/local_kernel.hpp>
+#include <ktstr/host/process/run_tool.hpp>
 
+#include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 namespace ktstr::host {
 
@@ -36,6 +41,47 @@ inline std::optional<kernel> newest_cached(const cache& in, std::string_view pre
     return std::nullopt;
 }
 
+/// The installed `ktstr` command: beside this program, else in PATH.
+inline std::optional<std::filesystem::path> find_command() {
+    std::error_code failed;
+    const auto beside =
+        std::filesystem::read_symlink("/proc/self/exe", failed).replace_filename("ktstr");
+    if (!failed && std::filesystem::is_regular_file(beside, failed) &&
+        ::access(beside.c_str(), X_OK) == 0)
+        return beside;
+    return find_tool("ktstr");
+}
+
+/// Has the command fetch the distribution's kernel into the cache: how that is done is none of a test
+/// program's business.
+inline result<void> have_kernel_fetched(const cache& in, const kernel_request& request,
+                                        const std::string& why) {
+    const auto command = find_command();
+    if (!command)
+        return plain_error("find a kernel in", (in.root() / kernels_kind).string(),
+                           why +
+                               ", and the ktstr command that fetches one is neither beside this "
+                               "program nor in PATH",
+                           "run `ktstr kernel fetch distro`, or pass --kernel PATH");
+    if (request.progress)
+        request.progress(why + ": running `" + command->string() + " kernel fetch distro`");
+    auto fetched = run_tool({.argv = {command->string(), "kernel", "fetch", "distro"},
+                             .environment = {"KTSTR_CACHE_DIR=" + in.root().string()},
+                             .timeout = std::chrono::minutes(30)});
+    if (!fetched)
+        return fetched.error();
+    if (fetched->exit_code == 0)
+        return {};
+    auto said = last_line(fetched->err);
+    if (said.starts_with("ktstr: "))
+        said.erase(0, 7);
+    return plain_error("fetch", "the distribution's kernel",
+                       said.empty()
+                           ? command->string() + " ended with " + std::to_string(fetched->exit_code)
+                           : said,
+                       "pass a kernel with --kernel PATH");
+}
+
 }  // namespace detail
 
 /// See kernel_request for what may be asked. Cheap when the kernel is known: file times are
@@ -51,13 +97,16 @@ inline result<kernel> resolve_kernel(const kernel_request& request) {
         auto cached = detail::newest_cached(in, "", "distro", damage);
         if (cached && (damage.empty() || !request.allow_fetch))
             return *std::move(cached);
+        std::string why = damage.empty() ? "none was fetched yet" : damage;
         if (request.allow_fetch) {
-            if (!damage.empty() && request.progress)
-                request.progress("fetching the distribution's kernel again: " + damage);
-            return fetch_distro_kernel(in, {}, request.progress);
+            if (auto done = detail::have_kernel_fetched(in, request, why); !done)
+                return done.error();
+            damage.clear();
+            if (auto now = detail::newest_cached(in, "", "distro", damage))
+                return *std::move(now);
+            why = damage.empty() ? "fetching left none there" : damage;
         }
-        return plain_error("find a kernel in", (in.root() / kernels_kind).string(),
-                           damage.empty() ? "none was fetched yet" : damage,
+        return plain_error("find a kernel in", (in.root() / kernels_kind).string(), why,
                            "run `ktstr kernel fetch distro`");
     }
     if (spec == "host")
