@@ -197,7 +197,7 @@ KTSTR_TEST(fails_at_length, duration = 1s) {
 
 // What the kernel prints of a scheduler that sleeps where it must not. The body says it for it.
 KTSTR_TEST(schedules_while_atomic, duration = 1s) {
-    write_to("/dev/kmsg", "<3>BUG: scheduling while atomic: stress/123/0x00000002");
+    write_to("/dev/kmsg", "<3>BUG: scheduling while atomic: stress/123/0x00000002\n");
 }
 
 // And what is nobody's fault, however it looks.
@@ -205,12 +205,12 @@ KTSTR_TEST(prints_bugs, duration = 1s) {
     std::puts("BUG: scheduling while atomic: stress/123/0x00000002");
     std::fputs("Oops: 0002 [#1]\n", stderr);
     write_to("/dev/console", "BUG: scheduling while atomic: stress/123/0x00000002\n");
-    write_to("/dev/kmsg", "<3>my test: BUG: scheduling while atomic: stress/123/0x00000002");
-    write_to("/dev/kmsg", "<3>sched: RT throttling activated");
+    write_to("/dev/kmsg", "<3>my test: BUG: scheduling while atomic: stress/123/0x00000002\n");
+    write_to("/dev/kmsg", "<3>sched: RT throttling activated\n");
 }
 
 KTSTR_TEST(warns, duration = 1s) {
-    write_to("/dev/kmsg", "<4>WARNING: kernel/sched/core.c:12 at fn+0x1/0x2, CPU#0: a/1");
+    write_to("/dev/kmsg", "<4>WARNING: kernel/sched/core.c:12 at fn+0x1/0x2, CPU#0: a/1\n");
 }
 
 KTSTR_TEST(throws, duration = 1s) {

@@ -20,10 +20,13 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -31,6 +34,7 @@
 #include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -87,6 +91,8 @@ public:
     void serve() {
         if (!signals_)
             harden();
+        if (kernel_words_)
+            ::lseek(kernel_words_.get(), 0, SEEK_END);  // what was said before is no test's
         utsname names{};
         ::uname(&names);
         link_.send(wire::hello{.ktstr_version = std::string(version),
@@ -112,6 +118,7 @@ private:
         if (options_.is_init) {
             const sched_param priority{.sched_priority = 90};
             ::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority);
+            kernel_words_ = unique_fd(::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
         } else {
             ::prctl(PR_SET_CHILD_SUBREAPER, 1);
         }
@@ -370,7 +377,38 @@ private:
             start_body();
     }
 
+    /// Puts on the console what the kernel said during the body and may not have printed yet: the host ends
+    /// the machine with the outcome. So such a line may be there twice.
+    void repeat_kernel_words() {
+        char record[8192];
+        bool any = false;
+        for (int records = 0; kernel_words_ && records < 256; ++records) {
+            const auto n = ::read(kernel_words_.get(), record, sizeof record - 1);
+            if (n < 0 && errno == EPIPE)
+                continue;  // overwritten by newer ones
+            if (n <= 0)
+                break;
+            record[n] = '\0';
+            // "PRIORITY,SEQUENCE,MICROSECONDS,FLAGS...;TEXT\n", then lines of a dictionary.
+            const std::string_view all(record, static_cast<std::size_t>(n));
+            unsigned priority = 0;
+            unsigned long long microseconds = 0;
+            const auto text = all.find(';');
+            if (text == std::string_view::npos ||
+                std::sscanf(record, "%u,%*u,%llu", &priority, &microseconds) != 2 ||
+                (priority & 7U) > 4)  // the console's level: warnings and worse
+                continue;
+            const auto line = all.substr(text + 1, all.find('\n', text) - text - 1);
+            std::fprintf(stderr, "[%5llu.%06llu] %.*s\n", microseconds / 1'000'000,
+                         microseconds % 1'000'000, static_cast<int>(line.size()), line.data());
+            any = true;
+        }
+        if (any)
+            ::tcdrain(STDERR_FILENO);
+    }
+
     void body_ended(int status) {
+        repeat_kernel_words();
         const auto send = [this](const auto& message) { link_.send(message); };
         body_->pump_reports(send);
         auto end = body_->finish(status);
@@ -460,6 +498,7 @@ private:
     agent_options options_;
     unique_fd signals_;
     unique_fd timer_;
+    unique_fd kernel_words_;  ///< /dev/kmsg
     std::optional<wire::run_test> order_;
     std::optional<body_process> waiting_;  ///< forked, and not yet told which body it is
     std::optional<observed_machine> seen_;
