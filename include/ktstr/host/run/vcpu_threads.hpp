@@ -7,6 +7,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/vm/qmp.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -52,6 +53,15 @@ namespace ktstr::host {
     return done;
 }
 
+/// The threads behind the vCPUs, each once: emulation can run all of them in one.
+[[nodiscard]] inline std::vector<int> thread_ids(const std::vector<vcpu_thread>& threads) {
+    std::vector<int> ids;
+    for (const auto& thread : threads)
+        if (std::find(ids.begin(), ids.end(), thread.thread_id) == ids.end())
+            ids.push_back(thread.thread_id);
+    return ids;
+}
+
 /// Nanoseconds the vCPU threads together were runnable but not running, from the second field of
 /// /proc/PID/task/TID/schedstat. Nothing on a host kernel without scheduler statistics.
 [[nodiscard]] inline std::optional<std::uint64_t> waited_ns(const std::vector<vcpu_thread>& threads,
@@ -59,9 +69,9 @@ namespace ktstr::host {
     if (threads.empty())
         return std::nullopt;
     std::uint64_t sum = 0;
-    for (const auto& thread : threads) {
-        const auto path = "/proc/" + std::to_string(process) + "/task/" +
-                          std::to_string(thread.thread_id) + "/schedstat";
+    for (const int thread : thread_ids(threads)) {
+        const auto path =
+            "/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/schedstat";
         std::FILE* file = std::fopen(path.c_str(), "re");
         if (file == nullptr)
             return std::nullopt;
