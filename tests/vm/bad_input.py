@@ -142,7 +142,7 @@ if os.geteuid() == 0:
 ended("guest that never comes up", 2, "did not say hello", arguments=["--accel", "tcg",
                                                                      "--internal-fault", "boot-limit-ms=0"])
 ended("guest that stops answering", 1, "has not answered", command=[
-    program, "--filter", "never_returns", "--accel", "tcg", "--internal-fault", "freeze-guest", "--artifacts",
+    program, "--filter", "never_returns", "--accel", "tcg", "--internal-fault", "freeze-guest@body", "--artifacts",
     place + "/artifacts"])
 
 # ---- the cache ------------------------------------------------------------------------------------

@@ -495,10 +495,8 @@ public:
         }
         end.checks = counters_->checks.load();
         end.failed_checks = counters_->failed.load();
-        if (end.failed_checks > 0 && (end.verdict == verdict::pass || end.verdict == verdict::skip))
-            failed(reason::check, {});
-        // After the checks, which are the test's own words.
-        if (worker_faults_ > 0 && end.verdict != verdict::fail)
+        // A failed check outranks it: those are the test's own words.
+        if (worker_faults_ > 0 && end.failed_checks == 0 && end.verdict != verdict::fail)
             failed(reason::worker,
                    worker_fault_ + (worker_faults_ == 1
                                         ? ""

@@ -44,7 +44,7 @@ struct test_spec {
     bool requires_steal = false;    ///< skip where the guest has no steal clock
     bool requires_kvm = false;      ///< skip under emulation
     bool host_only = false;         ///< run the body on the host, without a machine
-    bool expect_fail = false;       ///< a failure is the pass, and a pass the failure
+    bool expect_fail = false;       ///< a failed check is the pass, and a pass the failure
     bool no_clone = false;          ///< boot this test's machine cold
 
     /// The machine this test gets, dimension by dimension: its own word, else the scheduler's,

@@ -6,6 +6,7 @@
 // which is what a kernel and a test are made of; so is this.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -102,6 +103,12 @@ template <unsigned Shift>
 [[nodiscard]] inline std::uint64_t calibration_loop(std::uint64_t x) {
     static constinit detail::calibration_table table{};
     return detail::calibration_run(table, x);
+}
+
+/// How many times slower the guest is; never below 1, for a limit is never tightened.
+[[nodiscard]] inline double dilation_of(std::uint64_t guest_ns, std::uint64_t host_ns) {
+    const double ratio = static_cast<double>(guest_ns) / static_cast<double>(host_ns);
+    return std::clamp(ratio, 1.0, 1000.0);
 }
 
 }  // namespace ktstr::wire

@@ -292,14 +292,21 @@ TEST_CASE("Bazel's sharding variables come before GoogleTest's", "[cli]") {
 }
 
 TEST_CASE("internal switches work and stay hidden", "[cli]") {
-    const auto o =
-        accepted({"--internal-no-mask", "--internal-link", "virtio-serial", "--internal-body", "9",
-                  "--internal-fault", "a", "--internal-fault", "b", "--filter", "t"},
-                 {{"TEST_TOTAL_SHARDS", "2"}, {"TEST_SHARD_INDEX", "1"}});
+    const auto o = accepted({"--internal-no-mask", "--internal-link", "virtio-serial",
+                             "--internal-body", "9", "--internal-fault", "kill-qemu@body",
+                             "--internal-fault", "boot-limit-ms=20:one", "--filter", "t"},
+                            {{"TEST_TOTAL_SHARDS", "2"}, {"TEST_SHARD_INDEX", "1"}});
     CHECK(o.internal.no_mask);
     CHECK(o.internal.link == link_kind::virtio_serial);
     CHECK(o.internal.body_fd == 9);
-    CHECK(o.internal.faults == words{"a", "b"});
+    CHECK(o.internal.faults.has(fault::kill_qemu_in_body, "any"));
+    CHECK_FALSE(o.internal.faults.has(fault::kill_qemu_at_boot, "any"));
+    CHECK(o.internal.faults.boot_limit("one") == std::chrono::milliseconds(20));
+    CHECK_FALSE(o.internal.faults.boot_limit("other"));
+    CHECK(o.internal.faults.words() == words{"kill-qemu@body", "boot-limit-ms=20:one"});
+    for (const auto* word : {"a", "a@body", "kill-qemu", "kill-qemu@", "cut-link@later",
+                             "boot-limit-ms=", "boot-limit-ms=-1", "boot-limit-ms=1s"})
+        CHECK(mentions(refused({"--internal-fault", word}), {word, "no such fault"}));
     CHECK_FALSE(o.part);  // its runner has dealt out the tests already
     CHECK_FALSE(accepted({"--internal-link", "auto"}).internal.link);
     CHECK(mentions(refused({"--internal-link", "x"}), {"--internal-link x", "vhost-vsock"}));

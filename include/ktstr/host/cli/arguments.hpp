@@ -182,7 +182,8 @@ inline result<void> set_body(options& to, const given& g) {
     return {};
 }
 inline result<void> add_fault(options& to, const given& g) {
-    to.internal.faults.emplace_back(g.value);
+    if (!to.internal.faults.add(g.value))
+        return plain_error("inject", std::string(g.value), "there is no such fault");
     return {};
 }
 inline result<void> set_relay(options& to, const given&) {

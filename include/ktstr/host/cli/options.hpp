@@ -4,6 +4,7 @@
 // Host side.
 #pragma once
 
+#include <ktstr/host/cli/fault.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/topology/topology.hpp>
 
@@ -45,10 +46,10 @@ struct shard {
 
 /// Switches of ktstr's own test suite; absent from --help and free to change.
 struct internal_options {
-    bool no_mask = false;             ///< leave the vCPU threads where the host puts them
-    std::optional<link_kind> link;    ///< force one kind of link
-    std::optional<int> body_fd;       ///< be the body process of the one test in `filters`
-    std::vector<std::string> faults;  ///< named faults to inject
+    bool no_mask = false;           ///< leave the vCPU threads where the host puts them
+    std::optional<link_kind> link;  ///< force one kind of link
+    std::optional<int> body_fd;     ///< be the body process of the one test in `filters`
+    injected_faults faults;
     bool relay = false;  ///< send events to the run outside the machine this one is nested in
     std::optional<std::uint64_t> calibration_ns;  ///< the real host's speed, when nested
 };

@@ -40,13 +40,13 @@ public:
     };
 
     clone_sources(const host_setup& setup, std::filesystem::path private_dir, int stop_fd,
-                  progress_callback say, bool wrong_topology = false)
+                  progress_callback say, injected_faults faults = {})
         : setup_(setup),
           cache_(setup.cache_root),
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
           say_(std::move(say)),
-          wrong_topology_(wrong_topology) {}
+          faults_(std::move(faults)) {}
 
     /// The machine of a test as a clone, or why it can't be one. It has no template yet, see attach().
     [[nodiscard]] clone plan_for(const test_case& test, const topology& shape) {
@@ -54,7 +54,7 @@ public:
             return cold(setup_.why_cold == "--no-clone" ? std::string{} : setup_.why_cold);
         if (test.spec.no_clone)
             return cold("the test asks for it (no_clone)");
-        if (wrong_topology_)
+        if (faults_.has(fault::wrong_topology, test.name))
             return cold("a wrong topology is to be seen");
         if (test.spec.performance_mode)
             return cold("performance_mode has memory of its own");
@@ -153,7 +153,8 @@ private:
                 .kernel_release = setup_.kernel.release,
                 .slowdown = setup_.slowdown,
                 .process_cpus = template_cpus(),
-                .stop_fd = stop_fd_};
+                .stop_fd = stop_fd_,
+                .faults = faults_};
     }
 
     void attach(clone& planned, machine_template source) const {
@@ -243,7 +244,7 @@ private:
     std::filesystem::path private_dir_;
     int stop_fd_;
     progress_callback say_;
-    bool wrong_topology_;  ///< test-only: the order will be a false one
+    injected_faults faults_;
     std::mutex mutex_;
     std::optional<test_program> program_;
     std::map<std::string, payload> payloads_;

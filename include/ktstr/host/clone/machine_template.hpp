@@ -7,6 +7,8 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/cli/fault.hpp>
+#include <ktstr/host/run/machine_driver.hpp>
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
@@ -16,6 +18,7 @@
 #include <ktstr/version.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -23,12 +26,13 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace ktstr::host {
@@ -55,6 +59,7 @@ struct template_request {
     double slowdown = 1;
     std::vector<int> process_cpus = {};  ///< host CPUs it boots on; empty: any
     int stop_fd = -1;
+    injected_faults faults = {};
 };
 
 inline constexpr std::string_view template_kind = "templates";
@@ -129,8 +134,9 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
 
 namespace detail {
 
-/// Boots the machine and waits until it says that it rests.
-class template_boot {
+/// Boots the machine, waits until it says that it rests, and saves it. A machine whose kernel complained
+/// is no template: its clones would begin behind the complaint and never show it.
+class template_boot final : machine_observer {
 public:
     template_boot(const template_request& request, const machine& made)
         : request_(request), machine_(made) {}
@@ -150,88 +156,85 @@ public:
         vm_ = std::move(*started);
         if (auto going = vm_->go(); !going)
             return going;
-        if (auto rested = wait_for_rest(); !rested) {
-            vm_->end(false);
-            return rested;
-        }
-        auto saved = save(state);
-        vm_->end(saved.has_value());
-        return saved;
+        limit_ = request_.faults.boot_limit("template")
+                     .value_or(boot_limit(machine_.accel, machine_.topology.total_cpus(),
+                                          request_.slowdown));
+        deadline_ = clock::now() + limit_;
+        machine_driver driver(*vm_, request_.stop_fd);
+        driver.disturb(request_.faults, "template", false);
+        driver.run(*this);
+        if (!refused_)
+            saved_ = save(state);
+        vm_->end(!refused_ && saved_);
+        console();
+        if (refused_)
+            return plain_error("boot a template of", std::string(to_text(machine_.topology)),
+                               *refused_);
+        return std::move(saved_);
     }
 
     /// Who still wanted a CPU when it was saved; empty: it was at rest.
     [[nodiscard]] const std::string& busy() const noexcept { return busy_; }
 
 private:
-    using clock = std::chrono::steady_clock;
+    [[nodiscard]] bool done() const override { return rested_ || refused_; }
+    [[nodiscard]] clock::time_point wake() const override { return deadline_; }
 
-    [[nodiscard]] error failed(std::string why) {
-        vm_->read_console();
-        vm_->read_errors();
-        if (const auto line = vm_->console().sign_line(); !line.empty())
-            why += ": " + line;
-        else if (!vm_->console().harness_line().empty())
-            why += ": " + vm_->console().harness_line();
-        else if (!vm_->errors().empty())
-            why += ": " + vm_->errors().substr(0, vm_->errors().find('\n'));
-        return plain_error("boot a template of", std::string(to_text(machine_.topology)),
-                           std::move(why));
+    void refuse(std::string why) {
+        if (refused_)
+            return;
+        const auto words = vm_->last_words();
+        refused_ = std::move(why) + (words.empty() ? "" : ": ") + words;
     }
 
-    [[nodiscard]] result<void> wait_for_rest() {
-        const auto limit =
-            boot_limit(machine_.accel, machine_.topology.total_cpus(), request_.slowdown);
-        const auto end = clock::now() + limit;
-        bool proved = false;
-        for (;;) {
-            std::array<pollfd, 5> fds{{{vm_->link().fd(), POLLIN, 0},
-                                       {vm_->console_fd(), POLLIN, 0},
-                                       {vm_->errors_fd(), POLLIN, 0},
-                                       {vm_->process().pidfd(), POLLIN, 0},
-                                       {request_.stop_fd, POLLIN, 0}}};
-            const auto left =
-                std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
-            if (left <= 0)
-                return failed((proved ? "it came up, and did not come to rest in "
-                                      : "it did not come up in ") +
-                              std::to_string(limit.count() / 1000) + " s");
-            if (::poll(fds.data(), fds.size(), static_cast<int>(left)) < 0)
-                continue;
-            vm_->read_console();
-            vm_->read_errors();
-            if (fds[4].revents != 0)
-                return failed("interrupted");
-            if (fds[0].revents != 0) {
-                if (!vm_->link().receive())
-                    return failed("it closed its link");
-                while (auto f = vm_->link().next()) {
-                    if (f->type == wire::message_type::settled) {
-                        const auto settled = wire::decode<wire::settled>(f->payload);
-                        if (!settled || !proved)
-                            return failed("it did not prove its topology");
-                        busy_ = settled->busy.substr(0, 300);
-                        return {};
-                    }
-                    if (f->type == wire::message_type::topology_proof) {
-                        const auto proof = wire::decode<wire::topology_proof>(f->payload);
-                        if (!proof || !proof->matches)
-                            return failed("it is another machine: " +
-                                          (proof ? proof->difference : std::string("?")));
-                        proved = true;
-                        continue;
-                    }
-                    if (f->type != wire::message_type::hello)
-                        return failed("it sent a message that no template may send");
-                }
-                if (!vm_->link().fault().empty())
-                    return failed("it sent " + vm_->link().fault());
-            }
-            if (!vm_->kvm_last_words().empty())
-                return failed("KVM died under it");
-            if (fds[3].revents != 0)
-                return failed("it ended");
+    void tick() override {
+        if (clock::now() < deadline_)
+            return;
+        if (closed_)
+            refuse("it closed its link and did not end");
+        else
+            refuse(
+                (proved_ ? "it came up, and did not come to rest in " : "it did not come up in ") +
+                std::to_string(limit_.count() / 1000) + " s");
+    }
+
+    void frame(const wire::frame& f) override {
+        if (f.type == wire::message_type::hello)
+            return;
+        if (f.type == wire::message_type::topology_proof) {
+            const auto proof = wire::decode<wire::topology_proof>(f.payload);
+            proved_ = proof && proof->matches;
+            if (!proved_)
+                refuse("it is another machine: " + (proof ? proof->difference : std::string("?")));
+        } else if (f.type == wire::message_type::settled) {
+            const auto settled = wire::decode<wire::settled>(f.payload);
+            if (!settled || !proved_)
+                return refuse("it did not prove its topology");
+            rested_ = true;
+            busy_ = settled->busy.substr(0, 300);
+        } else {
+            refuse("it sent a message that no template may send");
         }
     }
+
+    void link_broken(const std::string& what) override { refuse("it sent " + what); }
+    void link_closed(const std::string&) override {
+        // The end of the process or the console's last words come next and say more.
+        closed_ = true;
+        deadline_ = std::min(deadline_, clock::now() + std::chrono::seconds(10));
+    }
+    void console() override {
+        if (vm_->console().sign())
+            refuse("its kernel is not well");
+    }
+    void kvm_died() override { refuse("KVM died under it: " + vm_->kvm_last_words()); }
+    void ended(std::optional<int> status) override {
+        refuse(status && WIFSIGNALED(*status)
+                   ? "QEMU was killed by signal " + std::to_string(WTERMSIG(*status))
+                   : "it ended");
+    }
+    void device_ended() override { refuse("vhost-device-vsock ended"); }
+    void stopped() override { refuse("interrupted"); }
 
     [[nodiscard]] result<void> save(const std::filesystem::path& state) {
         // Over vsock the guest keeps no connection across the save; over serial the port stays.
@@ -280,7 +283,14 @@ private:
     const template_request& request_;
     const machine& machine_;
     std::unique_ptr<running_machine> vm_;
+    std::chrono::milliseconds limit_{};
+    clock::time_point deadline_{};
     std::string busy_;
+    std::optional<std::string> refused_;
+    result<void> saved_;
+    bool rested_ = false;
+    bool proved_ = false;
+    bool closed_ = false;
 };
 
 }  // namespace detail

@@ -12,7 +12,9 @@
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -68,7 +70,11 @@ struct link_facts {
     return link_kind::virtio_serial;
 }
 
-/// A link whose guest has not come yet. `wires` is filled for QEMU.
+/// What a look at a link found.
+enum class link_news : std::uint8_t { nothing, bytes, closed };
+
+/// A link whose guest has not come yet. `wires` is filled for QEMU. No call of it waits for the guest:
+/// what can't be sent is kept until poll() says that it can.
 class host_link {
 public:
     [[nodiscard]] static result<host_link> prepare(link_kind kind, const link_facts& facts,
@@ -82,8 +88,8 @@ public:
                 int pair[2];
                 if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
                     return system_error("make a socket pair for", "the virtio-serial link");
-                made.stream_ = unique_fd(pair[0]);
                 made.guest_end_ = unique_fd(pair[1]);
+                made.use(unique_fd(pair[0]));
                 return made;
             }
             case link_kind::vhost_vsock:
@@ -106,26 +112,41 @@ public:
 
     /// What to poll: the stream once there is one, before that the listening socket.
     [[nodiscard]] int fd() const noexcept { return stream_ ? stream_.get() : listener_.get(); }
-    [[nodiscard]] bool connected() const noexcept { return static_cast<bool>(stream_); }
+    [[nodiscard]] short events() const noexcept {
+        const bool writing = calling_ || (stream_ && !unsent_.empty());
+        return static_cast<short>((calling_ ? 0 : POLLIN) | (writing ? POLLOUT : 0));
+    }
     [[nodiscard]] link_kind kind() const noexcept { return kind_; }
     /// The user-space device, which must live as long as the machine.
     [[nodiscard]] child& device() noexcept { return device_; }
 
-    /// Call when fd() is readable. False when the stream has ended or is broken.
-    [[nodiscard]] bool receive() {
-        if (!stream_) {
-            accept_guest();
-            return true;
+    /// Sends what waits and takes what is there, as far as that goes without waiting.
+    [[nodiscard]] link_news receive() {
+        if (!stream_ && !accept_guest())
+            return link_news::nothing;
+        if (calling_) {
+            if (!answered())
+                return link_news::nothing;
+            if (!closed_because_.empty())
+                return link_news::closed;
         }
+        flush();
         char chunk[16384];
         const auto n = ::read(stream_.get(), chunk, sizeof chunk);
-        if (n < 0)
-            return errno == EINTR || errno == EAGAIN;
-        if (n == 0)
-            return false;
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            return link_news::nothing;
+        if (n <= 0) {
+            closed_because_ = n < 0 ? std::strerror(errno) : "";
+            return link_news::closed;
+        }
+        heard_ = true;
         decoder_.feed({chunk, static_cast<std::size_t>(n)});
-        return true;
+        return link_news::bytes;
     }
+    /// Why the stream is closed, where the kernel says more than that it is.
+    [[nodiscard]] const std::string& closed_because() const noexcept { return closed_because_; }
+    /// Whether the guest has said anything since it was started or woken.
+    [[nodiscard]] bool heard() const noexcept { return heard_; }
 
     [[nodiscard]] std::optional<wire::frame> next() { return decoder_.next(); }
     [[nodiscard]] const std::string& fault() const { return decoder_.fault(); }
@@ -134,13 +155,14 @@ public:
     /// to call.
     [[nodiscard]] bool calls() const noexcept { return calls_; }
 
-    /// Gives a clone its first word. Over vsock this also makes the connection, which the guest accepts
-    /// as soon as it runs.
+    /// Gives a clone its first word. Over vsock this also begins the connection, which the guest accepts
+    /// as soon as it runs; `limit` is the kernel's for that.
     [[nodiscard]] result<void> wake(const wire::resume& order, std::chrono::milliseconds limit) {
         if (calls_) {
-            stream_ = unique_fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            use(unique_fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0)));
             if (!stream_)
                 return system_error("open a vsock", "on the host", "modprobe vsock vhost_vsock");
+            closed_because_.clear();
             const timeval patience{static_cast<time_t>(limit.count() / 1000), 0};
             ::setsockopt(stream_.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience,
                          sizeof patience);
@@ -148,65 +170,98 @@ public:
             address.svm_family = AF_VSOCK;
             address.svm_cid = cid_;
             address.svm_port = wire::clone_port;
+            calling_ = true;
             if (::connect(stream_.get(), reinterpret_cast<const sockaddr*>(&address),
-                          sizeof address) != 0) {
+                          sizeof address) != 0 &&
+                errno != EINPROGRESS) {
                 auto failed = system_error("call the clone at vsock id", std::to_string(cid_));
-                stream_.reset();
+                close();
                 return failed;
             }
         }
         // The program that the clone becomes counts frames from 0, as after a boot.
         decoder_ = {};
-        if (!send_bytes(wire::encoder()(order)))
-            return plain_error("wake", "the clone", "it does not take the first word");
+        unsent_ = wire::encoder()(order);
+        flush();
         return {};
     }
 
-    void close() { stream_.reset(); }
-
-    /// False when the guest is gone or has not taken bytes for ten seconds.
-    template <class... Messages>
-    bool send(const Messages&... messages) {
-        std::string bytes;
-        ((bytes += encode_(messages)), ...);
-        return send_bytes(bytes);
+    void close() {
+        stream_.reset();
+        calling_ = false;
+        unsent_.clear();
     }
+
+    /// Test-only: as if the carrier had failed; both ends see the stream end.
+    void cut() { ::shutdown(stream_.get(), SHUT_RDWR); }
+
+    /// Sends now or as soon as the guest takes it. A guest that is gone is seen by receive().
+    template <class... Messages>
+    void send(const Messages&... messages) {
+        ((unsent_ += encode_(messages)), ...);
+        flush();
+    }
+
+    /// Bytes that the guest has not taken yet. Whoever passes on what has no end waits for less.
+    [[nodiscard]] std::size_t unsent() const noexcept { return unsent_.size(); }
 
     /// A link over a descriptor that is connected already: a host_only body's keeper.
     [[nodiscard]] static host_link over(unique_fd stream) {
         host_link made;
-        made.stream_ = std::move(stream);
+        made.use(std::move(stream));
         return made;
     }
 
 private:
     host_link() = default;
 
-    [[nodiscard]] bool send_bytes(const std::string& bytes) {
-        for (std::size_t at = 0; at < bytes.size();) {
+    void use(unique_fd stream) {
+        if (stream)
+            ::fcntl(stream.get(), F_SETFL, O_NONBLOCK);
+        stream_ = std::move(stream);
+    }
+
+    void flush() {
+        if (!stream_ || calling_)
+            return;
+        std::size_t sent = 0;
+        while (sent < unsent_.size()) {
             // Small writes: the user-space device stalls on large ones.
-            const auto size = std::min(bytes.size() - at, wire::output_chunk);
-            const auto n =
-                ::send(stream_.get(), bytes.data() + at, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+            const auto size = std::min(unsent_.size() - sent, wire::output_chunk);
+            const auto n = ::send(stream_.get(), unsent_.data() + sent, size, MSG_NOSIGNAL);
             if (n < 0 && errno == EINTR)
                 continue;
-            if (n < 0 && errno == EAGAIN) {
-                pollfd p{stream_.get(), POLLOUT, 0};
-                if (::poll(&p, 1, 10'000) <= 0)
-                    return false;
-                continue;
-            }
+            if (n < 0 && errno == EAGAIN)
+                break;
             if (n <= 0)
-                return false;
-            at += static_cast<std::size_t>(n);
+                sent = unsent_.size();  // nobody takes it any more
+            else
+                sent += static_cast<std::size_t>(n);
         }
+        unsent_.erase(0, sent);
+    }
+
+    /// Whether a call has been taken or refused.
+    [[nodiscard]] bool answered() {
+        pollfd p{stream_.get(), POLLOUT, 0};
+        if (::poll(&p, 1, 0) <= 0)
+            return false;
+        int code = 0;
+        socklen_t size = sizeof code;
+        ::getsockopt(stream_.get(), SOL_SOCKET, SO_ERROR, &code, &size);
+        calling_ = false;
+        if (code != 0)
+            closed_because_ =
+                system_error("call the clone at vsock id", std::to_string(cid_), {}, code)
+                    .message();
         return true;
     }
 
     [[nodiscard]] static result<host_link> listen_vsock(host_link made) {
         if (made.calls_)
             return reserve_cid(std::move(made));
-        made.listener_ = unique_fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        made.listener_ =
+            unique_fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         if (!made.listener_)
             return system_error("open a vsock", "on the host", "modprobe vsock vhost_vsock");
         sockaddr_vm address{};
@@ -248,7 +303,8 @@ private:
         made.cid_ = 3;  // seen by this guest alone: the device has no other
         const auto uds = prefix.string() + ".uds";
         const auto socket_path = prefix.string() + ".vhost";
-        made.listener_ = unique_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        made.listener_ =
+            unique_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         sockaddr_un address{};
         const auto set_path = [&address](const std::string& path) {
             address = {};
@@ -277,16 +333,18 @@ private:
         made.device_ = std::move(*device);
         if (!set_path(socket_path))
             return plain_error("use", socket_path, "its path is too long for a socket");
-        made.guest_end_ = unique_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        made.guest_end_ =
+            unique_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
         // bind creates the file, listen follows: a refused connection is the gap between them.
         while (::connect(made.guest_end_.get(), reinterpret_cast<const sockaddr*>(&address),
                          sizeof address) != 0) {
-            if ((errno != ENOENT && errno != ECONNREFUSED) ||
+            const int code = errno;
+            if ((code != ENOENT && code != ECONNREFUSED && code != EAGAIN) ||
                 std::chrono::steady_clock::now() > end)
-                return system_error("connect to vhost-device-vsock at", socket_path);
+                return system_error("connect to vhost-device-vsock at", socket_path, {}, code);
             pollfd p[2] = {{news.get(), POLLIN, 0}, {made.device_.pidfd(), POLLIN, 0}};
-            ::poll(p, 2, errno == ECONNREFUSED ? 1 : 1000);
+            ::poll(p, 2, code == ENOENT ? 1000 : 1);
             if (p[1].revents != 0)
                 return plain_error("start", facts.vhost_device_vsock.string(), "it ended at once",
                                    "use a host with /dev/vhost-vsock, or remove the program to "
@@ -295,22 +353,23 @@ private:
             while (::read(news.get(), drop, sizeof drop) > 0) {
             }
         }
+        ::fcntl(made.guest_end_.get(), F_SETFL, 0);  // as QEMU expects it
         return made;
     }
 
-    void accept_guest() {
+    /// False while nobody has come.
+    [[nodiscard]] bool accept_guest() {
         sockaddr_vm peer{};
         socklen_t size = sizeof peer;
         unique_fd stream(
             ::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
-        if (!stream)
-            return;
         // Any guest of this host can reach a vsock port; only ours is let in. The unix socket lies
         // in a private directory and needs no such check.
-        if (kind_ == link_kind::vhost_vsock && peer.svm_cid != cid_)
-            return;
-        stream_ = std::move(stream);
+        if (!stream || (kind_ == link_kind::vhost_vsock && peer.svm_cid != cid_))
+            return false;
+        use(std::move(stream));
         listener_.reset();
+        return true;
     }
 
     link_kind kind_ = link_kind::virtio_serial;
@@ -321,6 +380,10 @@ private:
     std::uint32_t cid_ = 0;
     std::uint32_t port_ = 0;
     bool calls_ = false;
+    bool calling_ = false;  ///< and the guest has not taken the call yet
+    bool heard_ = false;
+    std::string unsent_;
+    std::string closed_because_;
     wire::encoder encode_;
     wire::decoder decoder_;
 };

@@ -27,10 +27,6 @@ namespace ktstr::host {
     return std::max<std::uint64_t>(best, 1);
 }
 
-/// How many times slower the guest is; never below 1, for a limit is never tightened.
-[[nodiscard]] inline double dilation_of(std::uint64_t guest_ns, std::uint64_t host_ns) {
-    const double ratio = static_cast<double>(guest_ns) / static_cast<double>(host_ns);
-    return std::clamp(ratio, 1.0, 1000.0);
-}
+using wire::dilation_of;
 
 }  // namespace ktstr::host

@@ -159,9 +159,8 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
         return std::move(found).error();
     setup.qemu = std::move(*found);
     setup.kvm = look_at_kvm();
-    for (const auto& fault : wanted.internal.faults)
-        if (fault == "trust-kvm")
-            setup.kvm.usable = true;
+    if (wanted.internal.faults.has(fault::trust_kvm))
+        setup.kvm.usable = true;
     auto accel = choose_accelerator(wanted.accel, setup.kvm, setup.cache_root, setup.notes);
     if (!accel)
         return std::move(accel).error();

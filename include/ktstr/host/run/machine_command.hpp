@@ -5,12 +5,12 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/run/calibration.hpp>
+#include <ktstr/host/run/machine_driver.hpp>
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -19,12 +19,11 @@
 #include <string_view>
 #include <utility>
 
-#include <poll.h>
 #include <unistd.h>
 
 namespace ktstr::host {
 
-class machine_command {
+class machine_command final : machine_observer {
 public:
     struct callbacks {
         std::function<void(wire::stream, std::string_view)> output;
@@ -49,12 +48,13 @@ public:
         vm_ = std::move(*started);
         if (auto going = vm_->go(); !going)
             return std::move(going).error();
-        input_fd_ = call.input_fd;
         deadline_ =
             clock::now() + boot_limit(request_.machine.accel,
                                       request_.machine.topology.total_cpus(), request_.slowdown);
-        while (!status_ && !failure_)
-            turn(call);
+        call_ = &call;
+        machine_driver driver(*vm_, stop_fd_);
+        driver_ = &driver;
+        driver.run(*this);
         vm_->end(status_.has_value());
         if (failure_)
             return *std::move(failure_);
@@ -68,109 +68,89 @@ public:
     [[nodiscard]] double dilation() const noexcept { return dilation_; }
 
 private:
-    using clock = std::chrono::steady_clock;
-
-    void turn(const callbacks& call) {
-        auto& link = vm_->link();
-        std::array<pollfd, 7> fds{
-            {{link.fd(), POLLIN, 0},
-             {vm_->console_fd(), POLLIN, 0},
-             {vm_->errors_fd(), POLLIN, 0},
-             {vm_->process().pidfd(), POLLIN, 0},
-             {stop_fd_, POLLIN, 0},
-             {running_ ? input_fd_ : -1, POLLIN, 0},
-             {link.device().running() ? link.device().pidfd() : -1, POLLIN, 0}}};
-        if (::poll(fds.data(), fds.size(), 1000) < 0)
-            return;
-        vm_->read_console();
-        vm_->read_errors();
-        if (fds[0].revents != 0 && !read_link(call))
-            return fail("the guest closed its link");
-        if (status_ || failure_)
-            return;
-        if (fds[4].revents != 0)
-            return fail("interrupted");
-        if (fds[3].revents != 0)
-            return fail("it ended" +
-                        std::string(vm_->console().sign_line().empty()
-                                        ? vm_->errors().empty() ? "" : ": " + vm_->errors()
-                                        : ": " + vm_->console().sign_line()));
-        if (fds[6].revents != 0)
-            return fail("vhost-device-vsock ended");
-        if (!vm_->kvm_last_words().empty())
-            return fail("KVM died under the guest: " + vm_->kvm_last_words());
-        if (fds[5].revents != 0)
-            pass_input();
-        if (running_ && call.resized)
-            if (const auto size = call.resized())
-                link.send(*size);
-        check_clock();
+    [[nodiscard]] bool done() const override { return status_ || failure_; }
+    [[nodiscard]] clock::time_point wake() const override {
+        return std::min(deadline_, next_look_);
     }
 
     /// The harness in the machine must answer, however busy the machine is; the command itself may
     /// take as long as it likes.
-    void check_clock() {
+    void tick() override {
         const auto now = clock::now();
         if (now >= deadline_)
-            return fail(running_ ? "it has stopped answering" : "it did not come up in time");
-        if (running_ && now >= next_ping_) {
+            return fail(closed_    ? "it closed its link and did not end"
+                        : running_ ? "it has stopped answering"
+                                   : "it did not come up in time");
+        if (!running_ || now < next_look_)
+            return;
+        next_look_ = now + std::chrono::seconds(1);
+        if (call_->resized)
+            if (const auto size = call_->resized())
+                vm_->link().send(*size);
+        if (now >= next_ping_) {
             vm_->link().send(wire::ping{++token_});
             next_ping_ = now + std::chrono::seconds(5);
         }
     }
 
-    bool read_link(const callbacks& call) {
-        auto& link = vm_->link();
-        if (!link.receive())
-            return false;
-        while (auto f = link.next()) {
-            switch (f->type) {
-                case wire::message_type::hello:
-                    on(wire::decode<wire::hello>(f->payload), call);
-                    break;
-                case wire::message_type::output:
-                    if (auto out = wire::decode<wire::output>(f->payload))
-                        call.output(out->stream, out->bytes);
-                    break;
-                case wire::message_type::log:
-                    if (auto log = wire::decode<wire::log>(f->payload))
-                        call.output(wire::stream::err, log->text + '\n');
-                    break;
-                case wire::message_type::pong:
-                    deadline_ = clock::now() + patience();
-                    break;
-                case wire::message_type::exited:
-                    if (auto end = wire::decode<wire::exited>(f->payload))
-                        status_ = end->wait_status;
-                    break;
-                default:
-                    break;
-            }
+    void frame(const wire::frame& f) override {
+        switch (f.type) {
+            case wire::message_type::hello:
+                return on(wire::decode<wire::hello>(f.payload));
+            case wire::message_type::output:
+                if (auto out = wire::decode<wire::output>(f.payload))
+                    call_->output(out->stream, out->bytes);
+                break;
+            case wire::message_type::log:
+                if (auto log = wire::decode<wire::log>(f.payload))
+                    call_->output(wire::stream::err, log->text + '\n');
+                break;
+            case wire::message_type::pong:
+                deadline_ = clock::now() + patience();
+                break;
+            case wire::message_type::exited:
+                if (auto end = wire::decode<wire::exited>(f.payload))
+                    status_ = end->wait_status;
+                break;
+            default:
+                break;
         }
-        if (!link.fault().empty())
-            fail("it sent " + link.fault());
-        return true;
     }
 
-    void on(const std::optional<wire::hello>& hello, const callbacks& call) {
+    void link_broken(const std::string& what) override { fail("it sent " + what); }
+    void link_closed(const std::string&) override {
+        // The end of the process or the console's last words come next and say more.
+        closed_ = true;
+        deadline_ = std::min(deadline_, clock::now() + std::chrono::seconds(10));
+    }
+    void kvm_died() override { fail("KVM died under the guest: " + vm_->kvm_last_words()); }
+    void ended(std::optional<int>) override {
+        const auto words = vm_->last_words();
+        fail(words.empty() ? "it ended" : "it ended: " + words);
+    }
+    void device_ended() override { fail("vhost-device-vsock ended"); }
+    void stopped() override { fail("interrupted"); }
+
+    void on(const std::optional<wire::hello>& hello) {
         if (!hello || running_ || hello->version != wire::protocol_version)
             return fail("its hello is malformed, out of turn, or of another version");
         dilation_ = dilation_of(hello->calibration_ns, calibration_ns_);
-        vm_->link().send(wire::welcome{.wall_clock_ns = wall_clock_ns()});
-        vm_->link().send(command_);
+        vm_->link().send(wire::welcome{.wall_clock_ns = wall_clock_ns()}, command_);
         running_ = true;
         deadline_ = clock::now() + patience();
+        next_look_ = clock::now() + std::chrono::seconds(1);
         next_ping_ = clock::now() + std::chrono::seconds(5);
-        if (call.started)
-            call.started();
+        if (call_->started)
+            call_->started();
+        driver_->watch(call_->input_fd);
     }
 
-    void pass_input() {
+    void input() override {
         char chunk[wire::output_chunk];
-        const auto n = ::read(input_fd_, chunk, sizeof chunk);
+        const auto n = ::read(call_->input_fd, chunk, sizeof chunk);
         vm_->link().send(wire::input{std::string(chunk, n > 0 ? static_cast<std::size_t>(n) : 0)});
         if (n <= 0)
-            input_fd_ = -1;
+            driver_->watch(-1);
     }
 
     [[nodiscard]] std::chrono::milliseconds patience() const {
@@ -192,11 +172,14 @@ private:
     std::string command_line_;
     std::optional<int> status_;
     std::optional<error> failure_;
+    const callbacks* call_ = nullptr;  // while run() lasts, as is the next
+    machine_driver* driver_ = nullptr;
     clock::time_point deadline_{}, next_ping_{};
+    clock::time_point next_look_ = clock::time_point::max();
     double dilation_ = 1;
     std::uint64_t token_ = 0;
-    int input_fd_ = -1;
     bool running_ = false;
+    bool closed_ = false;
 };
 
 }  // namespace ktstr::host

@@ -156,7 +156,7 @@ namespace detail {
         add("--internal-no-mask");
     if (wanted.internal.link)
         add("--internal-link", std::string(to_text(*wanted.internal.link)));
-    for (const auto& fault : wanted.internal.faults)
+    for (const auto& fault : wanted.internal.faults.words())
         add("--internal-fault", fault);
     return words;
 }

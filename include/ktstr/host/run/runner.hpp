@@ -45,9 +45,7 @@ public:
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
           shares_(shares),
-          clones_(setup, private_dir_, stop_fd, std::move(say),
-                  std::find(wanted.internal.faults.begin(), wanted.internal.faults.end(),
-                            "wrong-topology") != wanted.internal.faults.end()) {}
+          clones_(setup, private_dir_, stop_fd, std::move(say), wanted.internal.faults) {}
 
     /// Runs them all. Returns why tests were left out, if some were.
     [[nodiscard]] std::optional<std::string> run() {

@@ -20,13 +20,13 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,9 +106,10 @@ public:
     }
 
     /// Calls a clone again whose transport was reset under the first call, which is how a virtual
-    /// machine learns over vsock that it has a new address. False when it was called too often.
+    /// machine learns over vsock that it has a new address. False when it has spoken already, or was
+    /// called too often.
     [[nodiscard]] bool call_again() {
-        return link_->calls() && ++calls_ < 5 && say_first_word().has_value();
+        return link_->calls() && !link_->heard() && ++calls_ < 5 && say_first_word().has_value();
     }
 
     [[nodiscard]] host_link& link() noexcept { return *link_; }
@@ -146,10 +147,11 @@ public:
     void read_errors() {
         char chunk[4096];
         while (errors_) {
-            pollfd p{errors_.get(), POLLIN, 0};
-            if (::poll(&p, 1, 0) <= 0)
-                return;
             const auto n = ::read(errors_.get(), chunk, sizeof chunk);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0 && errno == EAGAIN)
+                return;
             if (n <= 0) {
                 errors_.reset();
                 return;
@@ -166,6 +168,12 @@ public:
 
     /// QEMU's own last words are the cause when it ends instead of answering.
     [[nodiscard]] error refused(error fallback) {
+        auto said = refusal();
+        return said ? *std::move(said) : std::move(fallback);
+    }
+
+    /// Why QEMU ended by itself, in its words; nothing where it has none but warnings.
+    [[nodiscard]] std::optional<error> refusal() {
         process_.end_within(2000);
         read_errors();
         std::string line;
@@ -179,10 +187,19 @@ public:
             at = end + 1;
         }
         if (line.empty())
-            return fallback;
+            return std::nullopt;
         const bool memory = line.find("allocate memory") != std::string::npos;
         return plain_error("start the machine of", name_, line,
                            memory ? "lower memory_mib or --jobs" : "");
+    }
+
+    /// The best there is for why it ended or went silent: the kernel's word, the harness's, QEMU's.
+    [[nodiscard]] std::string last_words() const {
+        if (!watch_.sign_line().empty())
+            return watch_.sign_line();
+        if (!watch_.harness_line().empty())
+            return watch_.harness_line();
+        return words_.substr(0, words_.find('\n'));
     }
 
     /// Ends the machine: asked to quit when `orderly`, killed otherwise or if it takes too long.
@@ -271,6 +288,7 @@ private:
         qmp_ = host::qmp(unique_fd(qmp_pair[0]), patience_);
         console_ = unique_fd(console_pair[0]);
         errors_ = unique_fd(errors[0]);
+        ::fcntl(errors_.get(), F_SETFL, O_NONBLOCK);
 
         machine_wires wires{.qmp = qmp_guest.get(), .console = console_guest.get()};
         link_->fill(wires);

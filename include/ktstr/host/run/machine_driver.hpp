@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// Waits for everything that can come from a running machine, or from the keeper of a host_only body,
+// and tells an observer what it was: the one poll loop of the host's side. Nothing in it waits for
+// anything but its own poll(). Decides nothing. Host side.
+#pragma once
+
+#include <ktstr/host/cli/fault.hpp>
+#include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/process/child.hpp>
+#include <ktstr/host/run/running_machine.hpp>
+#include <ktstr/wire/frame.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <poll.h>
+
+namespace ktstr::host {
+
+/// What happens to a machine, in the order in which it is to be believed: the process's end comes after
+/// all that it left in its link and on its console.
+class machine_observer {
+public:
+    using clock = std::chrono::steady_clock;
+
+    machine_observer() = default;
+    machine_observer(const machine_observer&) = delete;
+    machine_observer& operator=(const machine_observer&) = delete;
+    virtual ~machine_observer() = default;
+
+    /// Nothing more is told once there is nothing more to wait for.
+    [[nodiscard]] virtual bool done() const = 0;
+    /// When tick() is due at the latest.
+    [[nodiscard]] virtual clock::time_point wake() const = 0;
+    /// After everything else that a wait brought.
+    virtual void tick() = 0;
+
+    virtual void frame(const wire::frame& f) = 0;
+    virtual void link_broken(const std::string& what) = 0;
+    /// By the guest; `why` may be empty. Its process may live on.
+    virtual void link_closed(const std::string& why) = 0;
+    virtual void console() {}
+    virtual void kvm_died() = 0;
+    virtual void ended(std::optional<int> status) = 0;
+    virtual void device_ended() = 0;
+    virtual void stopped() = 0;
+    /// The descriptor given to watch() is readable.
+    virtual void input() {}
+};
+
+class machine_driver {
+public:
+    machine_driver(running_machine& vm, int stop_fd)
+        : vm_(&vm), link_(vm.link()), process_(vm.process()), stop_fd_(stop_fd) {}
+    machine_driver(host_link& link, child& process, int stop_fd)
+        : link_(link), process_(process), stop_fd_(stop_fd) {}
+
+    void run(machine_observer& to) {
+        while (!to.done())
+            turn(to);
+    }
+
+    /// Waits for this descriptor too, while the guest takes what is sent; -1: for none.
+    void watch(int input_fd) { input_fd_ = input_fd; }
+
+    /// Test-only: what goes wrong as soon as the guest runs, or its body.
+    void disturb(const injected_faults& faults, std::string_view test, bool in_body) {
+        if (vm_ == nullptr)
+            return;
+        if (faults.has(in_body ? fault::kill_qemu_in_body : fault::kill_qemu_at_boot, test) &&
+            process_.running())
+            ::kill(process_.pid(), SIGKILL);
+        if (faults.has(in_body ? fault::freeze_guest_in_body : fault::freeze_guest_at_boot, test))
+            (void)vm_->qmp().ask("stop");
+        if (in_body && faults.has(fault::cut_link_in_body, test))
+            link_.cut();
+    }
+
+private:
+    using clock = machine_observer::clock;
+
+    void turn(machine_observer& to) {
+        std::array<pollfd, 7> fds{};
+        std::size_t count = 0;
+        const auto watch = [&](int fd, short events = POLLIN) {
+            fds[count] = {fd, events, 0};
+            return count++;
+        };
+        const auto on_link = watch(closed_ ? -1 : link_.fd(), link_.events());
+        const auto on_console = watch(vm_ != nullptr ? vm_->console_fd() : -1);
+        const auto on_errors = watch(vm_ != nullptr ? vm_->errors_fd() : -1);
+        const auto on_end = watch(ended_ ? -1 : process_.pidfd());
+        const auto on_stop = watch(stop_fd_);
+        const auto on_device = watch(link_.device().running() ? link_.device().pidfd() : -1);
+        // A guest that takes nothing gets nothing more to take.
+        const auto on_input = watch(link_.unsent() < enough_unsent ? input_fd_ : -1);
+
+        // At most a minute at a time, because an observer may have no wish at all.
+        const auto until = std::min(to.wake(), clock::now() + std::chrono::minutes(1));
+        const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
+        if (::poll(fds.data(), count, static_cast<int>(std::max<long>(wait.count(), 0))) < 0)
+            return;
+        const auto ready = [&](std::size_t i) { return fds[i].revents != 0; };
+        if (ready(on_console))
+            read_console(to);
+        if (ready(on_errors))
+            vm_->read_errors();
+        if (ready(on_link))
+            for (int i = 0; i < reads_at_once && read_link(to); ++i) {
+            }
+        if (!to.done() && ready(on_stop))
+            to.stopped();
+        if (!to.done() && ready(on_end))
+            end(to);
+        if (!to.done() && ready(on_device))
+            to.device_ended();
+        if (!to.done() && vm_ != nullptr && !vm_->kvm_last_words().empty())
+            to.kvm_died();
+        if (!to.done() && ready(on_input))
+            to.input();
+        if (!to.done())
+            to.tick();
+    }
+
+    void read_console(machine_observer& to) {
+        vm_->read_console();
+        to.console();
+    }
+
+    /// False when there is nothing more to read now.
+    bool read_link(machine_observer& to) {
+        if (closed_ || to.done())
+            return false;
+        switch (link_.receive()) {
+            case link_news::nothing:
+                return false;
+            case link_news::closed:
+                if (vm_ != nullptr && !ended_ && vm_->call_again())
+                    return false;
+                closed_ = true;
+                to.link_closed(link_.closed_because());
+                return false;
+            case link_news::bytes:
+                break;
+        }
+        while (!to.done()) {
+            const auto f = link_.next();
+            if (!f)
+                break;
+            to.frame(*f);
+        }
+        if (!to.done() && !link_.fault().empty())
+            to.link_broken(link_.fault());
+        return true;
+    }
+
+    void end(machine_observer& to) {
+        const auto status = process_.try_wait();
+        ended_ = true;
+        while (read_link(to)) {
+        }
+        if (vm_ != nullptr) {
+            read_console(to);
+            vm_->read_errors();
+        }
+        if (!to.done())
+            to.ended(status);
+    }
+
+    /// Reads of a link before everything else gets its turn.
+    static constexpr int reads_at_once = 16;
+    static constexpr std::size_t enough_unsent = std::size_t{64} << 10;
+
+    running_machine* vm_ = nullptr;
+    host_link& link_;
+    child& process_;
+    int stop_fd_;
+    int input_fd_ = -1;
+    bool closed_ = false;
+    bool ended_ = false;
+};
+
+}  // namespace ktstr::host
