@@ -172,6 +172,11 @@ KTSTR_TEST(catches_in_a_forked_child, duration = 1s) {
     ::waitpid(child, nullptr, 0);
 }
 
+KTSTR_TEST(fails_a_check_and_its_scenario, duration = 1s) {
+    KTSTR_CHECK(1 == 2);
+    throw scenario_error("no cgroups today");
+}
+
 KTSTR_TEST(says_fail, duration = 1s) {
     KTSTR_FAIL("the reason given");
 }
@@ -372,6 +377,16 @@ KTSTR_TEST(expected_to_fail_and_fails, duration = 1s, expect_fail) {
 
 KTSTR_TEST(expected_to_fail_and_passes, duration = 1s, expect_fail) {
     KTSTR_CHECK(1 == 1);
+}
+
+// No check fails in these: what is promised is that one does, not that anything goes wrong.
+KTSTR_TEST(expected_to_fail_and_throws, duration = 1s, expect_fail) {
+    throw std::runtime_error("thrown on purpose");
+}
+
+KTSTR_TEST(expected_to_fail_and_panics, duration = 1s, expect_fail) {
+    KTSTR_CHECK(1 == 2);
+    write_to("/proc/sysrq-trigger", "c");
 }
 
 KTSTR_TEST(requires_kvm_here, duration = 1s, requires_kvm) {

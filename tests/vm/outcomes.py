@@ -23,6 +23,7 @@ EXPECTED = {
     "schedules_while_atomic": ("fail", "oops"),
     "prints_bugs": ("pass", None),
     "warns": ("pass", None),
+    "fails_a_check_and_its_scenario": ("fail", "check"),
     "says_fail": ("fail", "check"),
     "says_skip": ("skip", "skipped"),
     "throws": ("fail", "exception"),
@@ -43,6 +44,8 @@ EXPECTED = {
     "sends_an_endless_frame": ("inconclusive", "infrastructure"),
     "expected_to_fail_and_fails": ("pass", None),
     "expected_to_fail_and_passes": ("fail", "check"),
+    "expected_to_fail_and_throws": ("fail", "exception"),
+    "expected_to_fail_and_panics": ("fail", "panic"),
     "requires_kvm_here": ("skip", "requirement"),
     "wants_more_host_cpus_than_there_are": ("skip", "requirement"),
     "on_the_host_passes": ("pass", None),
@@ -90,6 +93,7 @@ if not wrong:
                 c["info"] == ["in turn 3"] for c in checks), "fails_a_check_with_a_text: text and line in its event")
     require("info: in turn 3" in said, "fails_a_check_with_a_text: the line is shown")
     require(re.search(r"outcomes\.cpp:\d+: not today$", events["says_skip"]["message"]), "says_skip: where")
+    require("after the failed check: scenario: no cgroups today" in said, "a failed check hides the scenario's end")
     require("thrown on purpose" in events["throws"]["message"], "throws: the exception's own words")
     require("thrown by the child" in events["throws_in_a_forked_child"]["message"], "a forked child's own words")
     require("would rather not" in events["skips_in_a_forked_child"]["message"], "a forked child's skip is said")

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Machines that go wrong at every point of their life, each as a clone and booted. What strikes them, if
+// they do not do it themselves, and what must come of it stands in faults.py.
+#include <ktstr/ktstr.hpp>
+
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+using namespace ktstr;
+using namespace std::chrono_literals;
+
+namespace {
+
+void write_to(const char* path, const char* text) {
+    const int fd = ::open(path, O_WRONLY);
+    KTSTR_REQUIRE(fd >= 0);
+    KTSTR_REQUIRE(::write(fd, text, std::strlen(text)) > 0);
+    ::close(fd);
+}
+
+/// Until it is struck.
+void wait() {
+    for (;;)
+        ::pause();
+}
+
+/// In the first process of a machine whose kernel was started with this word (the kernel hands unknown
+/// ones on as environment): says on the console what a kernel says when it oopses, and boots on. A host
+/// has nothing else to tell a real one by.
+struct complaint {
+    complaint() {
+        if (::getpid() != 1 || std::getenv("KTSTR_TEST_COMPLAINT") == nullptr)
+            return;
+        const char* const place = "/kmsg";
+        ::mknod(place, S_IFCHR | 0600, makedev(1, 11));
+        const int fd = ::open(place, O_WRONLY | O_CLOEXEC);
+        const char line[] = "<0>Oops: 0002 [#1] of a test";
+        [[maybe_unused]] const auto n = ::write(fd, line, sizeof line - 1);
+        ::close(fd);
+        ::unlink(place);
+    }
+} const complain_at_boot;
+
+}  // namespace
+
+KTSTR_TEST(lives, duration = 1s) {
+    KTSTR_CHECK(1 == 1);
+}
+KTSTR_TEST(lives_cold, duration = 1s, no_clone) {
+    KTSTR_CHECK(1 == 1);
+}
+
+// A kernel with less memory than it needs for itself panics before it starts anything.
+KTSTR_TEST(panics_at_boot, duration = 1s, kernel_args = {"mem=60M"}) {}
+KTSTR_TEST(panics_at_boot_cold, duration = 1s, kernel_args = {"mem=60M"}, no_clone) {}
+
+// The second word lets it speak: without it the kernel may drop what a process writes to its log.
+KTSTR_TEST(complains_at_boot, duration = 1s,
+           kernel_args = {"KTSTR_TEST_COMPLAINT=1", "printk.devkmsg=on"}) {}
+KTSTR_TEST(complains_at_boot_cold, duration = 1s,
+           kernel_args = {"KTSTR_TEST_COMPLAINT=1", "printk.devkmsg=on"}, no_clone) {}
+
+KTSTR_TEST(killed_at_boot, duration = 1s) {}
+KTSTR_TEST(killed_at_boot_cold, duration = 1s, no_clone) {}
+
+KTSTR_TEST(silent_at_boot, duration = 1s) {}
+KTSTR_TEST(silent_at_boot_cold, duration = 1s, no_clone) {}
+
+KTSTR_TEST(panics_in_body, duration = 1s, timeout = 300s) {
+    write_to("/proc/sysrq-trigger", "c");
+}
+KTSTR_TEST(panics_in_body_cold, duration = 1s, timeout = 300s, no_clone) {
+    write_to("/proc/sysrq-trigger", "c");
+}
+
+KTSTR_TEST(killed_in_body, duration = 1s, timeout = 300s) {
+    wait();
+}
+KTSTR_TEST(killed_in_body_cold, duration = 1s, timeout = 300s, no_clone) {
+    wait();
+}
+
+KTSTR_TEST(cut_in_body, duration = 1s, timeout = 300s) {
+    wait();
+}
+KTSTR_TEST(cut_in_body_cold, duration = 1s, timeout = 300s, no_clone) {
+    wait();
+}
