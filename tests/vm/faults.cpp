@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <termios.h>
 #include <unistd.h>
 
 using namespace ktstr;
@@ -30,17 +31,18 @@ void wait() {
 }
 
 /// In the first process of a machine whose kernel was started with this word (the kernel hands unknown
-/// ones on as environment): says on the console what a kernel says when it oopses, and boots on. A host
-/// has nothing else to tell a real one by.
+/// ones on as environment): writes on the console what a kernel writes when it oopses, and boots on. A
+/// host has nothing else to tell a real one by.
 struct complaint {
     complaint() {
         if (::getpid() != 1 || std::getenv("KTSTR_TEST_COMPLAINT") == nullptr)
             return;
-        const char* const place = "/kmsg";
-        ::mknod(place, S_IFCHR | 0600, makedev(1, 11));
-        const int fd = ::open(place, O_WRONLY | O_CLOEXEC);
-        const char line[] = "<0>Oops: 0002 [#1] of a test";
+        const char* const place = "/serial";
+        ::mknod(place, S_IFCHR | 0600, makedev(4, 64));
+        const int fd = ::open(place, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+        const char line[] = "\n[    1.000000] Oops: 0002 [#1] of a test\n";
         [[maybe_unused]] const auto n = ::write(fd, line, sizeof line - 1);
+        ::tcdrain(fd);
         ::close(fd);
         ::unlink(place);
     }
@@ -59,11 +61,9 @@ KTSTR_TEST(lives_cold, duration = 1s, no_clone) {
 KTSTR_TEST(panics_at_boot, duration = 1s, kernel_args = {"mem=60M"}) {}
 KTSTR_TEST(panics_at_boot_cold, duration = 1s, kernel_args = {"mem=60M"}, no_clone) {}
 
-// The second word lets it speak: without it the kernel may drop what a process writes to its log.
-KTSTR_TEST(complains_at_boot, duration = 1s,
-           kernel_args = {"KTSTR_TEST_COMPLAINT=1", "printk.devkmsg=on"}) {}
-KTSTR_TEST(complains_at_boot_cold, duration = 1s,
-           kernel_args = {"KTSTR_TEST_COMPLAINT=1", "printk.devkmsg=on"}, no_clone) {}
+KTSTR_TEST(complains_at_boot, duration = 1s, kernel_args = {"KTSTR_TEST_COMPLAINT=1"}) {}
+KTSTR_TEST(complains_at_boot_cold, duration = 1s, kernel_args = {"KTSTR_TEST_COMPLAINT=1"},
+           no_clone) {}
 
 KTSTR_TEST(killed_at_boot, duration = 1s) {}
 KTSTR_TEST(killed_at_boot_cold, duration = 1s, no_clone) {}

@@ -183,7 +183,7 @@ inline result<void> set_body(options& to, const given& g) {
 }
 inline result<void> add_fault(options& to, const given& g) {
     if (!to.internal.faults.add(g.value))
-        return plain_error("inject", std::string(g.value), "there is no such fault");
+        return g.complain("there is no such fault", "");
     return {};
 }
 inline result<void> set_relay(options& to, const given&) {
