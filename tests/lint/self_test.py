@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+import reference  # noqa: E402
 import rooms  # noqa: E402
 import text  # noqa: E402
 import versions  # noqa: E402
@@ -121,6 +122,41 @@ class Text(unittest.TestCase):
 
     def test_golden_files_are_as_printed(self):
         self.assertEqual(text.faults_in("tests/golden/console.txt", b"a \t"), [])
+
+
+class Reference(unittest.TestCase):
+    """On the tree's own headers, each with one change."""
+
+    def made(self, header="", old="", new=""):
+        def headers(name):
+            content = (pathlib.Path(__file__).resolve().parents[2] / "include/ktstr" / name).read_text()
+            if name == header:
+                self.assertIn(old, content)
+                content = content.replace(old, new, 1)
+            return content
+        return reference.made(headers)
+
+    def test_each_source_shows(self):
+        as_it_is = self.made()
+        self.assertEqual(as_it_is, self.made())
+        for header, old, new in (
+                ("test/keys.hpp", "KEY(no_clone)", "KEY(no_clone) KEY(no_clone)"),
+                ("test/spec.hpp", "skip under emulation", "skip elsewhere"),
+                ("check/verdict.hpp", "killed for memory", "killed"),
+                ("check/verdict.hpp", "if (r <= reason::oracle)", "if (r <= reason::worker)"),
+                ("../../tests/golden/cli/help.txt", "at least one failed", "one failed"),
+                ("host/report/json.hpp", '"mask"', '"masked_by"'),
+                ("host/report/event.hpp", "as it was called", "its name")):
+            self.assertNotEqual(as_it_is, self.made(header, old, new), (header, old))
+
+    def test_what_cannot_be_read_is_an_error(self):
+        for header, old, new in (
+                ("test/keys.hpp", "KEY(no_clone)", "KEY(no_clone) KEY(unheard_of)"),
+                ("test/spec.hpp", "///< skip under emulation", ""),
+                ("check/verdict.hpp", "///< killed for memory", ""),
+                ("check/verdict.hpp", "if (r == reason::none)", "if (r > reason::none)"),
+                ("host/report/json.hpp", 'to.field("mask", e.mask)', "to.field(mask, e.mask)")):
+            self.assertRaises(reference.trouble, self.made, header, old, new)
 
 
 class Versions(unittest.TestCase):

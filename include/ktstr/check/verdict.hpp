@@ -24,9 +24,9 @@ enum class reason : std::uint8_t {
     exit,       ///< its process ended by itself
     oom,        ///< killed for memory
     // the guest kernel
-    panic,
-    oops,
-    lockup,
+    panic,       ///< it died
+    oops,        ///< it hurt itself and went on
+    lockup,      ///< a CPU of it, or RCU, stood still
     guest_exit,  ///< powered off without a verdict
     // time
     timeout,       ///< the body ran out of it

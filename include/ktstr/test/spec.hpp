@@ -17,23 +17,23 @@ struct test_spec {
     using words = small_list<std::string_view, 16>;
 
     // The machine. Unset: the scheduler's default, else the default of `topology`.
-    std::optional<int> numa_nodes{};
-    std::optional<int> llcs{};     ///< of the whole machine
-    std::optional<int> cores{};    ///< per LLC
-    std::optional<int> threads{};  ///< per core
-    std::optional<int> memory_mib{};
+    std::optional<int> numa_nodes{};  ///< each is one socket
+    std::optional<int> llcs{};        ///< of the whole machine
+    std::optional<int> cores{};       ///< per LLC
+    std::optional<int> threads{};     ///< per core
+    std::optional<int> memory_mib{};  ///< at least; unset: what the machine needs
 
     /// How long the workload runs. Never scaled: a slow machine does less, it does not run longer.
     std::chrono::milliseconds duration = std::chrono::seconds{12};
-    /// The body's time limit, before it is scaled to the machine's speed. Unset: see body_limit().
+    /// The body's time limit, before it is scaled to the machine's speed. Unset: `duration` and 30 s.
     std::optional<std::chrono::milliseconds> timeout{};
-    /// Host CPUs that all vCPUs together may use. Unset: one for each vCPU.
-    std::optional<int> cpu_budget{};  // wants no_perf_mode
+    /// Host CPUs that all vCPUs together may use. Unset: one for each vCPU. Wants no_perf_mode.
+    std::optional<int> cpu_budget{};
 
     const ktstr::scheduler* scheduler = nullptr;  ///< null: the kernel's own
     words scheduler_args{};                       ///< after the scheduler's own arguments
     words kernel_args{};                          ///< added to the guest kernel's command line
-    words tags{};
+    words tags{};                                 ///< for --tag, and the labels of CTest
 
     /// Says that nothing is concluded from how fast this machine is. It changes nothing by itself:
     /// performance_mode is off unless asked for. But with `cpu_budget` the machine's CPUs wait for each

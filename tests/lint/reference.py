@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""reference.py SOURCE_DIR [--write] -- docs/reference.md says what the headers say; --write makes it so.
+
+It is put together from the keys of KTSTR_TEST, the reasons, the text of --help and the fields of the JSON events, and
+their comments. What is not written as this expects it is an error here, not a gap there."""
+import pathlib
+import re
+import sys
+
+PLACE = "docs/reference.md"
+HEAD = """# Reference
+
+Made of the headers by `python3 tests/lint/reference.py . --write`; do not edit. What keys, reasons and fields promise is the public contract.
+
+"""
+
+
+class trouble(Exception):
+    pass
+
+
+def take(pattern, text, what):
+    found = re.search(pattern, text, re.DOTALL)
+    if not found:
+        raise trouble(f"{what} is not where it was")
+    return found[1]
+
+
+def table(head, rows):
+    cells = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in cells) + "\n"
+
+
+def members(text):
+    """{name: (type, default, comment)} of the lines that declare a struct's members, as clang-format leaves them."""
+    found, above, last = {}, [], None
+    for line in text.splitlines():
+        line = line.strip()
+        declared = re.match(r"([\w:<>,* ]+?)\s*(?:\b(\w+))(?:\s*=\s*(.*?)|\{\})?;\s*(?://.*)?$", line)
+        if line.startswith("///<") and last:  # goes on below its member
+            found[last][2].append(line[4:].strip())
+        elif line.startswith("///"):
+            above.append(line[3:].strip())
+        elif declared and "(" not in line.split(";")[0]:
+            last = declared[2]
+            beside = re.search(r"///< (.*)$", line)
+            found[last] = (declared[1].strip(), declared[3] or "", above + ([beside[1]] if beside else []))
+            above = []
+        elif line and not line.startswith("//"):
+            above, last = [], None
+        elif not line:
+            last = None
+    return {name: (kind, default, " ".join(comment)) for name, (kind, default, comment) in found.items()}
+
+
+def keys(headers):
+    source = headers("test/keys.hpp")
+    names = re.findall(r"KEY\((\w+)\)", take(r"define KTSTR_DETAIL_KEYS\(KEY\) \\\n(.*?)\n// clang-format on", source,
+                                             "the list of keys"))
+    spec = members(take(r"struct test_spec \{(.*?)constexpr topology shape", headers("test/spec.hpp"), "test_spec"))
+    kinds = {"std::optional<int>": "= number", "bool": "flag", "std::chrono::milliseconds": "= duration",
+             "std::optional<std::chrono::milliseconds>": "= duration", "words": "= {\"text\", ...}",
+             "const ktstr::scheduler*": "= scheduler"}
+    rows = []
+    for name in names:
+        if name not in spec or not spec[name][2] or spec[name][0] not in kinds:
+            raise trouble(f"the key {name} has no comment, or a new type, in test_spec: {spec.get(name)}")
+        rows.append([f"`{name}`", kinds[spec[name][0]], spec[name][2]])
+    return "## Keys of KTSTR_TEST\n\n" + table(["Key", "Value", "What it says"], rows)
+
+
+def reasons(headers):
+    source = headers("check/verdict.hpp")
+    names, texts, part = [], {}, ""
+    for line in take(r"enum class reason : std::uint8_t \{(.*?)\n\};", source, "the reasons").splitlines():
+        if match := re.match(r"\s*// (.*)", line):
+            part = match[1]
+        elif match := re.match(r"\s*(\w+),\s*(?:///< (.*))?$", line):
+            names.append(match[1])
+            texts[match[1]] = (part, match[2] or "")
+        elif line.strip():
+            raise trouble(f"among the reasons: {line}")
+    judged = take(r"constexpr verdict verdict_of\(reason r\) \{(.*?)\n\}", source, "verdict_of()")
+    rules = re.findall(r"if \(r (==|<=) reason::(\w+)\)\s*return verdict::(\w+);", judged)
+    last = take(r"\n    return verdict::(\w+);\s*$", judged, "the end of verdict_of()")
+    if len(rules) != judged.count("if ("):
+        raise trouble("verdict_of() is more than comparisons with reasons")
+    rows = []
+    for at, name in enumerate(names):
+        verdict = next((verdict for sign, bound, verdict in rules
+                        if (name == bound if sign == "==" else at <= names.index(bound))), last)
+        if name == "none":
+            continue
+        if not texts[name][1]:
+            raise trouble(f"the reason {name} has no comment")
+        rows.append([f"`{name}`", f"`{verdict}`", texts[name][0], texts[name][1]])
+    return "## Reasons\n\nWhat happened, when it is not a plain pass.\n\n" + table(
+        ["Reason", "Verdict", "Where", "What happened"], rows)
+
+
+def events(headers):
+    source, types = headers("host/report/json.hpp"), headers("host/report/event.hpp")
+    text = "## JSON\n\n`--json FILE` writes one object a line. What is unknown is null, never 0.\n\n"
+    found = re.findall(r"void on\(const (\w+)& e\) override \{(.*?)\n    \}\n", source, re.DOTALL)
+    if len(found) < 4:
+        raise trouble(f"{len(found)} events are written as JSON")
+    for event, body in found:
+        known = members(take(rf"struct {event} \{{(.*?)\n\}};", types, event))
+        rows = []
+        fixed = []
+        fields = re.findall(r'(?:field\((?:to, )?"(\w+)", (.*?)\)|name\("(\w+)"\);\s*([^;]*));', body)
+        if len(fields) != len(re.findall(r"to\.name\(|to\.field\(|rounded_field\(", body)):
+            raise trouble(f"{event}: its fields are not written as this expects")
+        for name, value in ((one or other, what or instead) for one, what, other, instead in fields):
+            if value.startswith('"'):
+                fixed.append(f'`"{name}": {value}`')
+                continue
+            member = re.search(r"\be\.(\w+)", value)
+            kind, _, comment = known.get(member[1] if member else "", ("bool" if value == "false" else "", "", ""))
+            absent = "optional<" in kind or "null()" in value
+            plain = re.sub(r"std::optional<(.*)>", r"\1", kind)
+            word = ("list of text" if "vector" in plain else "text" if plain in ("std::string", "verdict", "reason") else
+                    "true or false" if plain == "bool" else "number" if plain else None)
+            if word is None:
+                raise trouble(f"{event}: the field {name} comes from no member: {value}")
+            rows.append([f"`{name}`", word + (" or null" if absent else ""), comment])
+        text += f"### {', '.join(fixed)}\n\n" + table(["Field", "Value", ""], rows)
+    return text
+
+
+def made(headers):
+    """The whole text; `headers` gives a header's."""
+    help_text = headers("../../tests/golden/cli/help.txt")  # the unit tests hold --help to it
+    return (HEAD + keys(headers) + reasons(headers) + "## Arguments, environment, exit codes\n\n```text\n" +
+            help_text.replace("./my_tests", "my_tests").strip() + "\n```\n\n" + events(headers)).rstrip() + "\n"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    place = root / PLACE
+    try:
+        due = made(lambda name: (root / "include" / "ktstr" / name).read_text())
+    except trouble as why:
+        print(f"reference.py: {why}; mend the header or this script")
+        return 1
+    if place.exists() and place.read_text() == due:
+        return 0
+    if "--write" in sys.argv:
+        place.write_text(due)
+        return 0
+    print(f"{PLACE} is not what the headers say; run python3 tests/lint/reference.py . --write")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
