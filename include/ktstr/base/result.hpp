@@ -6,43 +6,83 @@
 
 #include <ktstr/base/error.hpp>
 
+#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace ktstr {
 
+/// For result: whoever asks for what is not there has not looked.
+inline void require_in_result(bool there) {
+    if (!there)
+        throw std::bad_optional_access();
+}
+
+/// Both in one place, written out: a std::variant does the same, but the compiler would unfold one
+/// anew for each of a hundred T.
 template <class T>
 class [[nodiscard]] result {
 public:
     using value_type = T;
 
-    result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-    result(ktstr::error e) : state_(std::in_place_index<1>, std::move(e)) {}
+    result(T value) : has_value_(true) { ::new (&value_) T(std::move(value)); }
+    result(ktstr::error e) : has_value_(false) { ::new (&error_) ktstr::error(std::move(e)); }
+    result(const result& other) requires std::is_copy_constructible_v<T>
+        : has_value_(other.has_value_) {
+        if (has_value_)
+            ::new (&value_) T(other.value_);
+        else
+            ::new (&error_) ktstr::error(other.error_);
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
+        : has_value_(other.has_value_) {
+        if (has_value_)
+            ::new (&value_) T(std::move(other.value_));
+        else
+            ::new (&error_) ktstr::error(std::move(other.error_));
+    }
+    result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        this->~result();
+        return *::new (this) result(std::move(other));
+    }
+    ~result() {
+        if (has_value_)
+            value_.~T();
+        else
+            error_.~error();
+    }
 
-    [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
-    explicit operator bool() const noexcept { return has_value(); }
+    [[nodiscard]] bool has_value() const noexcept { return has_value_; }
+    explicit operator bool() const noexcept { return has_value_; }
 
-    [[nodiscard]] T& value() & { return std::get<0>(state_); }
-    [[nodiscard]] const T& value() const& { return std::get<0>(state_); }
-    [[nodiscard]] T&& value() && { return std::get<0>(std::move(state_)); }
+    [[nodiscard]] T& value() & { return require_in_result(has_value_), value_; }
+    [[nodiscard]] const T& value() const& { return require_in_result(has_value_), value_; }
+    [[nodiscard]] T&& value() && { return require_in_result(has_value_), std::move(value_); }
     [[nodiscard]] T& operator*() & { return value(); }
     [[nodiscard]] const T& operator*() const& { return value(); }
     [[nodiscard]] T&& operator*() && { return std::move(*this).value(); }
     [[nodiscard]] T* operator->() { return &value(); }
     [[nodiscard]] const T* operator->() const { return &value(); }
 
-    [[nodiscard]] const ktstr::error& error() const& { return std::get<1>(state_); }
-    [[nodiscard]] ktstr::error&& error() && { return std::get<1>(std::move(state_)); }
+    [[nodiscard]] const ktstr::error& error() const& {
+        return require_in_result(!has_value_), error_;
+    }
+    [[nodiscard]] ktstr::error&& error() && {
+        return require_in_result(!has_value_), std::move(error_);
+    }
 
     template <class U>
     [[nodiscard]] T value_or(U&& fallback) const& {
-        return has_value() ? value() : static_cast<T>(std::forward<U>(fallback));
+        return has_value_ ? value_ : static_cast<T>(std::forward<U>(fallback));
     }
 
 private:
-    std::variant<T, ktstr::error> state_;
+    union {
+        T value_;
+        ktstr::error error_;
+    };
+    bool has_value_;
 };
 
 /// Success without a value, or an error.
