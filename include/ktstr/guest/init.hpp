@@ -6,6 +6,7 @@
 
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/agent.hpp>
+#include <ktstr/guest/first_command.hpp>
 #include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/modules.hpp>
@@ -89,6 +90,10 @@ inline void say(const std::string& text) {
         if (opened && command_line_value(*command_line, "ktstr.template")) {
             agent ready(link(), {.is_init = true});
             ready.make_ready();
+            if (auto ran = run_first_command(); !ran) {
+                say(ran.error().message());
+                power_off();
+            }
             const bool vsock = command_line->find("ktstr.link=vsock") != std::string::npos;
             if (auto woken = stand_by(std::move(*opened), vsock,
                                       prove_template(*command_line, ready.machine()),

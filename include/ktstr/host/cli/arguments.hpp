@@ -190,6 +190,10 @@ inline result<void> set_relay(options& to, const given&) {
     to.internal.relay = true;
     return {};
 }
+inline result<void> set_templates(options& to, const given&) {
+    to.internal.templates = true;
+    return {};
+}
 inline result<void> set_calibration(options& to, const given& g) {
     to.internal.calibration_ns = parse_number<std::uint64_t>(g.value);
     if (!to.internal.calibration_ns || *to.internal.calibration_ns == 0)
@@ -286,6 +290,7 @@ inline constexpr argument internals[] = {
     {"--internal-body", "FD", "", set_body},
     {"--internal-fault", "NAME", "", add_fault, true},
     {"--internal-relay", "", "", set_relay},
+    {"--internal-templates", "", "", set_templates},
     {"--internal-calibration", "NS", "", set_calibration},
 };
 

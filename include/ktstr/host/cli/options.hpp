@@ -50,7 +50,9 @@ struct internal_options {
     std::optional<link_kind> link;  ///< force one kind of link
     std::optional<int> body_fd;     ///< be the body process of the one test in `filters`
     injected_faults faults;
-    bool relay = false;  ///< send events to the run outside the machine this one is nested in
+    bool relay = false;      ///< send events to the run outside the machine this one is nested in
+    bool templates = false;  ///< only make the templates of the selected tests
+    std::string agent_id;    ///< see guest_roles; no argument
     std::optional<std::uint64_t> calibration_ns;  ///< the real host's speed, when nested
 };
 

@@ -26,9 +26,6 @@
 
 namespace ktstr::host {
 
-/// Bytes of templates the cache keeps; those used longest ago go first.
-inline constexpr std::uint64_t template_cache_limit = std::uint64_t{8} << 30;
-
 class clone_sources {
 public:
     struct clone {

@@ -58,11 +58,14 @@ struct template_request {
     std::string kernel_release;                 ///< for people
     double slowdown = 1;
     std::vector<int> process_cpus = {};  ///< host CPUs it boots on; empty: any
+    std::chrono::milliseconds work{};    ///< at most, for what it does before it rests
     int stop_fd = -1;
     injected_faults faults = {};
 };
 
 inline constexpr std::string_view template_kind = "templates";
+/// Bytes of templates the cache keeps; those used longest ago go first.
+inline constexpr std::uint64_t template_cache_limit = std::uint64_t{8} << 30;
 
 namespace detail {
 
@@ -158,7 +161,8 @@ public:
             return going;
         limit_ = request_.faults.boot_limit("template")
                      .value_or(boot_limit(machine_.accel, machine_.topology.total_cpus(),
-                                          request_.slowdown));
+                                          request_.slowdown) +
+                               request_.work);
         deadline_ = clock::now() + limit_;
         machine_driver driver(*vm_, request_.stop_fd);
         driver.disturb(request_.faults, "template", false);

@@ -139,6 +139,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     host_setup setup;
     std::error_code failed;
     setup.own_program = std::filesystem::read_symlink("/proc/self/exe", failed);
+    setup.agent_id = wanted.internal.agent_id;
     setup.cpus = allowed_cpus();
     setup.host = read_host_topology(setup.cpus);
     if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())

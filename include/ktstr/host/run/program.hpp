@@ -6,6 +6,7 @@
 #include <ktstr/host/cli/environment.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/parse.hpp>
+#include <ktstr/host/clone/clone_sources.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
@@ -56,9 +57,28 @@ inline void say_progress(std::string_view line) {
     (void)write_all(STDERR_FILENO, "ktstr: " + printable(line) + '\n', "standard error");
 }
 
+/// Makes the template of each selected test that a clone is for, and runs none of them.
+inline int make_templates(const options& wanted, const test_list& tests) {
+    const stop_signal stop;
+    auto directory = private_directory::create();
+    if (!directory)
+        return say_error(exit_run_impossible, directory.error());
+    auto setup = prepare_host(wanted, true, say_progress);
+    if (!setup)
+        return say_error(exit_run_impossible, setup.error());
+    clone_sources sources(*setup, directory->path(), stop.fd(), say_progress);
+    for (const test_case* test : tests) {
+        auto planned = sources.plan_for(*test, machine_shape(test->spec, wanted.topology));
+        if (!planned.machine || !sources.attach(planned))
+            return say_error(
+                exit_run_impossible,
+                plain_error("make the template of", std::string(test->name), planned.why_cold));
+    }
+    return 0;
+}
+
 /// Boots a machine for each selected test and reports.
-inline int run_tests(const options& wanted, const environment& variables, const test_list& tests,
-                     const guest_roles& roles) {
+inline int run_tests(const options& wanted, const environment& variables, const test_list& tests) {
     const stop_signal stop;
     auto directory = private_directory::create();
     if (!directory)
@@ -68,7 +88,6 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     auto setup = prepare_host(wanted, machines, say_progress);
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
-    setup->agent_id = roles.agent_identity;
     if (wanted.shell)
         return give_shell(wanted, *setup, *tests.front(), directory->path(), stop.fd());
 
@@ -111,7 +130,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
         return write_all(STDOUT_FILENO, leave->out, "standard output") ? leave->code
                                                                        : exit_run_impossible;
     }
-    const auto& wanted = std::get<options>(parsed);
+    auto& wanted = std::get<options>(parsed);
+    wanted.internal.agent_id = roles.agent_identity;
     if (wanted.internal.body_fd)
         return roles.keep_body(*wanted.internal.body_fd);
 
@@ -141,7 +161,9 @@ inline int run_tests(const options& wanted, const environment& variables, const 
         return run_dry(wanted, tests);
     if (wanted.accel == accel_wish::nested && !tests.empty())
         return run_nested(wanted, variables, tests);
-    return detail::run_tests(wanted, variables, tests, roles);
+    if (wanted.internal.templates)
+        return detail::make_templates(wanted, tests);
+    return detail::run_tests(wanted, variables, tests);
 }
 
 }  // namespace ktstr::host

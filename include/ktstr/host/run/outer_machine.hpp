@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT
+// The machine around a nested run: emulated, with AMD's virtualization, and in it QEMU, the kernel of
+// the machines inside, and this program. Like a test's machine it is a clone wherever that is possible:
+// its template has loaded its modules and holds templates of the inner machines in its memory. Host
+// side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/host/cache/content_hash.hpp>
+#include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/clone/machine_template.hpp>
+#include <ktstr/host/clone/payload.hpp>
+#include <ktstr/host/clone/test_program.hpp>
+#include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/host/kernel/modules.hpp>
+#include <ktstr/host/kernel/needs.hpp>
+#include <ktstr/host/plan/list.hpp>
+#include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/process/run_tool.hpp>
+#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/host/vm/host_tsc.hpp>
+#include <ktstr/host/vm/machine.hpp>
+#include <ktstr/test/registry.hpp>
+#include <ktstr/wire/protocol.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+namespace ktstr::host {
+
+/// QEMU's own files for a direct kernel boot on q35. Those a version does not have are left out.
+inline constexpr std::array<std::string_view, 5> qemu_firmware{
+    "bios-256k.bin", "pvh.bin", "linuxboot_dma.bin", "kvmvapic.bin", "linuxboot.bin"};
+
+/// Where things lie in the outer machine.
+inline constexpr std::string_view nested_qemu_path = "/usr/bin/qemu-system-x86_64";
+inline constexpr std::string_view nested_kernel_dir = "/ktstr/kernel";
+
+namespace detail {
+
+/// The firmware files, from the directories that QEMU itself names.
+[[nodiscard]] inline result<std::vector<guest_file>> find_firmware(
+    const std::filesystem::path& qemu_path) {
+    tool_command ask;
+    ask.argv = {qemu_path.string(), "-L", "help"};
+    auto said = run_tool(std::move(ask));
+    if (!said)
+        return std::move(said).error();
+    std::vector<guest_file> files;
+    for (const auto name : qemu_firmware) {
+        std::string_view rest = said->out;
+        while (!rest.empty()) {
+            const auto end = rest.find('\n');
+            const auto candidate = std::filesystem::path(rest.substr(0, end)) / name;
+            rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+            if (::access(candidate.c_str(), R_OK) != 0)
+                continue;
+            files.push_back(
+                {.guest_path = "/usr/share/qemu/" + std::string(name), .host_path = candidate});
+            break;
+        }
+    }
+    return files;
+}
+
+/// The kernel for the inner machines: the same as the outer one's, with the modules of its link and of
+/// its clones, unpacked, because the outer machine has no tool to unpack them with.
+[[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(
+    const host::kernel& kernel, const std::optional<kernel_config>& config) {
+    const std::string root(nested_kernel_dir);
+    std::vector<guest_file> files;
+    files.push_back(
+        {.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
+    if (!kernel.config.empty())
+        files.push_back({.guest_path = root + "/config", .host_path = kernel.config});
+    auto names = modules_of_link(config, link_kind::vhost_vsock);
+    names.insert(names.end(), clone_modules.begin(), clone_modules.end());
+    auto modules = modules_for(kernel, names);
+    if (!modules)
+        return std::move(modules).error();
+    std::string depends, before;
+    for (const auto& module : *modules) {
+        auto content = read_module(module.path);
+        if (!content)
+            return std::move(content).error();
+        files.push_back({.guest_path = root + "/modules/" + module.name + ".ko",
+                         .content = std::move(*content)});
+        depends += module.name + ".ko:" + before + '\n';
+        before = ' ' + module.name + ".ko" + before;
+    }
+    files.push_back({.guest_path = root + "/modules/modules.dep", .content = depends});
+    return files;
+}
+
+/// Where the libraries of the run inside lie: it has no cache of the loader's to look them up in.
+[[nodiscard]] inline result<std::string> library_directories(const host_setup& setup) {
+    const std::array programs{setup.own_program, setup.qemu.path};
+    const auto closure = find_libraries(programs);
+    if (!closure)
+        return closure.error();
+    std::set<std::string> seen;
+    std::string list;
+    for (const auto& library : closure->libraries)
+        if (const auto directory = library.path.parent_path().string();
+            seen.insert(directory).second)
+            list += (list.empty() ? "" : ":") + directory;
+    return list;
+}
+
+/// One test of each kind of inner machine that can be a clone.
+struct inner_kinds {
+    std::vector<const test_case*> tests;
+    std::string text;  ///< what makes their machines differ, for a key
+    int vcpus = 1;     ///< of the largest machine, clone or not
+    int memory_mib = 256;
+    int templates_mib = 0;
+};
+
+[[nodiscard]] inline inner_kinds kinds_of(const options& wanted, const test_list& tests) {
+    inner_kinds kinds;
+    std::map<std::string, const test_case*> found;
+    for (const test_case* test : tests) {
+        const auto& spec = test->spec;
+        if (spec.host_only)
+            continue;
+        const auto shape = machine_shape(spec, wanted.topology);
+        // An inner machine's initramfs is small beside the outer one's; its rule is what counts.
+        const int memory = memory_rule(shape.total_cpus(), spec.memory_mib, 64U << 20);
+        kinds.vcpus = std::max(kinds.vcpus, shape.total_cpus());
+        kinds.memory_mib = std::max(kinds.memory_mib, memory);
+        if (spec.no_clone || spec.performance_mode)
+            continue;
+        std::string text(to_text(shape));
+        text += ' ' + std::to_string(memory);
+        for (const auto& word : spec.kernel_args)
+            text += ' ' + std::string(word);
+        if (found.emplace(std::move(text), test).second)
+            kinds.templates_mib += memory;
+    }
+    for (const auto& [text, test] : found) {
+        kinds.text += text + '\n';
+        kinds.tests.push_back(test);
+    }
+    return kinds;
+}
+
+/// The tree of its files but for the test program, as an identity and as a size.
+struct tree_facts {
+    std::string id;
+    std::uint64_t bytes = 0;
+};
+
+[[nodiscard]] inline result<tree_facts> facts_of(const initramfs_input& input) {
+    const auto tree = plant(input);
+    if (!tree)
+        return tree.error();
+    tree_facts facts;
+    facts.id = tree->id(tree_layer::base) + tree->id(tree_layer::top);
+    for (const auto& [path, node] : tree->nodes())
+        facts.bytes += node.source.empty() ? node.content.size() : node.identity.size;
+    return facts;
+}
+
+}  // namespace detail
+
+/// The machine around the tests, before it is known whether it boots or is a clone.
+struct outer_machine {
+    host::machine machine;
+    initramfs_input files;                 ///< what it boots from, the test program as its /init
+    std::string files_id;                  ///< of all of them but the test program
+    detail::inner_kinds kinds;             ///< of machines in it
+    std::vector<std::string> environment;  ///< of the run in it
+
+    /// As a clone: what its devices begin with, and what must stay while it runs.
+    std::filesystem::path state;
+    std::string template_key;
+    std::shared_ptr<void> in_use;
+
+    [[nodiscard]] bool is_clone() const noexcept { return !state.empty(); }
+    /// Where the test program lies in it.
+    [[nodiscard]] std::string program() const { return is_clone() ? wire::program_path : "/init"; }
+};
+
+[[nodiscard]] inline result<outer_machine> plan_outer_machine(const options& wanted,
+                                                              const host_setup& setup,
+                                                              const test_list& tests) {
+    outer_machine outer;
+    auto& input = outer.files;
+    input.init_elf = setup.own_program;
+    auto names = first_modules(setup.config);
+    names.insert(names.end(), nested_amd_modules.begin(), nested_amd_modules.end());
+    names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
+    if (setup.link == link_kind::virtio_serial || setup.clone_link == link_kind::virtio_serial)
+        names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
+    if (setup.why_cold.empty())
+        names.insert(names.end(), clone_modules.begin(), clone_modules.end());
+    auto modules = modules_for(setup.kernel, names);
+    if (!modules)
+        return std::move(modules).error();
+    input.modules = std::move(*modules);
+    input.programs.push_back(
+        {.host_path = setup.qemu.path, .guest_path = std::string(nested_qemu_path)});
+    std::set<std::string> schedulers;
+    for (const test_case* test : tests)
+        if (test->spec.scheduler != nullptr &&
+            schedulers.emplace(test->spec.scheduler->binary).second) {
+            auto binary = find_scheduler(setup, *test->spec.scheduler);
+            if (!binary)
+                return std::move(binary).error();
+            // In the PATH of the run inside.
+            input.programs.push_back(
+                {.host_path = *binary, .guest_path = "/" + binary->filename().string()});
+        }
+    for (auto part : {detail::find_firmware(setup.qemu.path),
+                      detail::pack_inner_kernel(setup.kernel, setup.config)}) {
+        if (!part)
+            return std::move(part).error();
+        for (auto& file : *part)
+            input.files.push_back(std::move(file));
+    }
+    auto libraries = detail::library_directories(setup);
+    if (!libraries)
+        return std::move(libraries).error();
+    outer.environment = {"PATH=/usr/bin:/bin:/", "HOME=/root", "TMPDIR=/tmp",
+                         "KTSTR_CACHE_DIR=/tmp/cache", "LD_LIBRARY_PATH=" + *libraries};
+    const auto facts = detail::facts_of(input);
+    if (!facts)
+        return facts.error();
+    outer.files_id = facts->id;
+    const auto program = identity_of(setup.own_program);
+    if (!program)
+        return program.error();
+
+    outer.kinds = detail::kinds_of(wanted, tests);
+    auto& m = outer.machine;
+    // More CPUs than any test has vCPUs, so that an unmasked machine is never short of them and a
+    // masked one is short for that reason alone.
+    m.topology = {.numa_nodes = 1,
+                  .llcs = 1,
+                  .cores = std::min(outer.kinds.vcpus + 2, max_vcpus),
+                  .threads = 1};
+    m.accel = accelerator::tcg;
+    m.nested_virtualization = true;
+    // The templates lie in a tmpfs, which takes half of memory at most.
+    m.memory_mib =
+        outer.kinds.memory_mib * wanted.jobs.value_or(1) + 2 * outer.kinds.templates_mib + 512 +
+        static_cast<int>((facts->bytes + program->size) * 3 >> 20) + 64 * m.topology.total_cpus();
+    // A program that grows by a line is no other machine.
+    m.memory_mib = (m.memory_mib + 255) / 256 * 256;
+    m.kernel = setup.kernel.image;
+    m.link = setup.link;
+    return outer;
+}
+
+/// Makes it a machine that boots.
+[[nodiscard]] inline result<void> boot_outer_machine(outer_machine& outer,
+                                                     const host_setup& setup) {
+    auto built = build_initramfs(outer.files, {});
+    if (!built)
+        return std::move(built).error();
+    auto& m = outer.machine;
+    m.boot = machine::boot_kind::cold;
+    m.link = setup.link;
+    m.initrd = built->path;
+    m.tsc_khz = host_tsc_khz();
+    m.ram.clear();
+    m.disks.clear();
+    outer.state.clear();
+    outer.in_use = built->in_use;
+    return {};
+}
+
+namespace detail {
+
+/// The run that makes the templates of the inner machines, as the guest reads it. It is the program
+/// that boots the template, and everything that it leaves belongs to kinds of machines and to contents
+/// by their own keys, as in any cache: another build of the program finds its own or makes it.
+[[nodiscard]] inline guest_file first_command(const outer_machine& outer, const options& wanted,
+                                              const host_setup& setup) {
+    std::string text;
+    for (const auto& word : outer.environment)
+        text += word + '\n';
+    text += '\n';
+    const auto add = [&text](auto... words) { ((text += words, text += '\n'), ...); };
+    add("/init", "--accel", "kvm", "--kernel", nested_kernel_dir, "--internal-calibration",
+        std::to_string(setup.calibration_ns), "--internal-templates");
+    if (wanted.topology)
+        add("--topology", to_text(*wanted.topology));
+    if (wanted.internal.link)
+        add("--internal-link", to_text(*wanted.internal.link));
+    for (const test_case* test : outer.kinds.tests)
+        add("--filter", test->name);
+    return {.guest_path = "/ktstr/first-command", .content = std::move(text)};
+}
+
+}  // namespace detail
+
+/// Makes it a clone of its template, which boots now if there is none. What the template holds besides
+/// its own kind of machine is in its key: every file in it but the test program, whose place the
+/// current one takes, and the kinds of the templates in its memory.
+[[nodiscard]] inline result<void> clone_outer_machine(outer_machine& outer, const options& wanted,
+                                                      const host_setup& setup,
+                                                      const std::filesystem::path& private_dir,
+                                                      const std::vector<int>& process_cpus,
+                                                      int stop_fd, const progress_callback& say) {
+    const cache in(setup.cache_root);
+    auto program = test_program::open("/proc/self/exe");
+    if (!program)
+        return std::move(program).error();
+    initramfs_input disks;
+    disks.init_elf = setup.own_program;
+    disks.modules = outer.files.modules;
+    auto files = build_payload(in, disks, program->bytes(), say);
+    if (!files)
+        return std::move(files).error();
+    auto m = outer.machine;
+    m.link = setup.clone_link;
+    content_hash contents;
+    contents.add(outer.files_id).add(files->base_id).add(outer.kinds.text);
+    contents.add(std::string_view(wanted.internal.link ? to_text(*wanted.internal.link) : ""));
+    template_request request{.machine = m,
+                             .qemu = setup.qemu,
+                             .links = setup.links,
+                             .private_dir = private_dir,
+                             .disk = files->program,
+                             .disk_sizes = files->sizes,
+                             .program_id = program->id(),
+                             .agent_id = setup.agent_id,
+                             .base_id = contents.hex(),
+                             .kernel_release = setup.kernel.release,
+                             .process_cpus = process_cpus,
+                             .stop_fd = stop_fd};
+    for (const test_case* test : outer.kinds.tests)
+        request.work += boot_limit(accelerator::kvm,
+                                   machine_shape(test->spec, wanted.topology).total_cpus(), 3);
+    auto key = template_key(request);
+    if (!key)
+        return std::move(key).error();
+    initramfs archive;
+    auto source = obtain_template(
+        in, *key, request, say,
+        [&]() -> result<std::filesystem::path> {
+            if (say)
+                say("booting the machine around nested runs, with " +
+                    std::to_string(outer.kinds.tests.size()) +
+                    " templates in it, once; its clones start at once");
+            auto input = outer.files;
+            if (!outer.kinds.tests.empty())
+                input.files.push_back(detail::first_command(outer, wanted, setup));
+            auto built = build_initramfs(input, say);
+            if (!built)
+                return std::move(built).error();
+            archive = std::move(*built);
+            return archive.path;
+        },
+        template_cache_limit);
+    if (!source)
+        return std::move(source).error();
+    m.boot = machine::boot_kind::clone;
+    m.ram = source->ram;
+    m.disks = {files->program, files->files};
+    outer.machine = std::move(m);
+    outer.state = source->state;
+    outer.template_key = std::move(*key);
+    outer.in_use = std::make_shared<std::pair<machine_template, payload>>(std::move(*source),
+                                                                          std::move(*files));
+    return {};
+}
+
+}  // namespace ktstr::host
