@@ -16,7 +16,7 @@ EXPECTED = {
     "a_skip_hides_no_crash": ("fail", "worker"),
     "a_failed_check_says_more_than_a_crash": ("fail", "check"),
     "a_crash_is_what_is_tested": ("pass", None),
-    "a_crash_is_expected": ("pass", None),
+    "a_crash_is_never_expected": ("fail", "worker"),
     "workers_never_turn": ("fail", "worker"),
     "workers_without_any_time_need_not_turn": ("pass", None),
     "on_the_host_workers_run": ("pass", None),
