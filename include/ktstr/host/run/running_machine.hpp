@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/base/scope_exit.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/process/child.hpp>
@@ -28,6 +29,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,6 +55,35 @@ struct machine_request {
     bool mount_files = false;            ///< of a clone: it needs the files of its second disk
     double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
 };
+
+namespace detail {
+
+/// A copy of a template's memory, holes and all.
+[[nodiscard]] inline result<void> copy_sparse(const std::filesystem::path& from,
+                                              const std::filesystem::path& to) {
+    const unique_fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!in)
+        return system_error("open", from.string());
+    const unique_fd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!out)
+        return system_error("create", to.string());
+    const off_t size = ::lseek(in.get(), 0, SEEK_END);
+    if (size < 0 || ::ftruncate(out.get(), size) != 0)
+        return system_error("make as large as a template's memory", to.string());
+    for (off_t at = 0; (at = ::lseek(in.get(), at, SEEK_DATA)) >= 0;) {
+        const off_t end = ::lseek(in.get(), at, SEEK_HOLE);
+        if (::lseek(out.get(), at, SEEK_SET) < 0)
+            return system_error("write", to.string());
+        while (at < end) {
+            const auto n = ::sendfile(out.get(), in.get(), &at, static_cast<std::size_t>(end - at));
+            if (n <= 0)
+                return system_error("copy a template's memory to", to.string());
+        }
+    }
+    return {};
+}
+
+}  // namespace detail
 
 class running_machine {
 public:
@@ -292,9 +323,29 @@ private:
 
         machine_wires wires{.qmp = qmp_guest.get(), .console = console_guest.get()};
         link_->fill(wires);
+        host::machine machine = request.machine;
+        // KVM takes a page back while it becomes the clone's own, and whatever touches it meanwhile
+        // tries again and again. On an emulated host, whose CPUs share one real one, that was nearly all
+        // of a clone's start; memory that is the clone's own from the start has no such moment.
+        std::vector<std::filesystem::path> copies;
+        // QEMU has opened them when it answers.
+        const scope_exit unlink_copies([&copies] {
+            for (const auto& copy : copies)
+                ::unlink(copy.c_str());
+        });
+        if (machine.boot == host::machine::boot_kind::clone && machine.on_emulated_host)
+            for (auto& ram : machine.ram) {
+                const auto& copy =
+                    copies.emplace_back(request.private_dir / ("ram-" + std::to_string(::gettid()) +
+                                                               '-' + std::to_string(launches()) +
+                                                               '-' + ram.filename().string()));
+                if (auto copied = detail::copy_sparse(ram, copy); !copied)
+                    return copied;
+                ram = copy;
+            }
         child_request start;
         start.program = request.qemu;
-        start.arguments = qemu_arguments(request.machine, wires, request.name);
+        start.arguments = qemu_arguments(machine, wires, request.name);
         start.standard_error = errors_guest.get();
         start.cpus = request.process_cpus;
         start.inherited = {wires.qmp, wires.console};

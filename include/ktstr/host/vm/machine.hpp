@@ -37,8 +37,10 @@ struct machine {
     /// KVM on an AMD host without TOPOEXT (an emulated host is one) must borrow the other vendor's
     /// leaves to show several LLCs, and give up the hypercalls whose instruction differs.
     bool borrow_intel_leaves = false;
-    bool one_thread = false;             ///< emulate all vCPUs in turn on one host thread
-    bool on_emulated_host = false;       ///< under the KVM of a machine that is emulated itself
+    bool one_thread = false;  ///< emulate all vCPUs in turn on one host thread
+    /// Under the KVM of a machine that is emulated itself: its clones have copies of their template's
+    /// memory.
+    bool on_emulated_host = false;
     bool nested_virtualization = false;  ///< expose SVM: the outer machine of `--accel nested`
     std::filesystem::path kernel;
     std::filesystem::path initrd;

@@ -131,7 +131,8 @@ struct machine_wires {
         std::string more;
         if (cloning)
             more = ",mem-path=" + m.ram[static_cast<std::size_t>(node)].string() +
-                   (m.boot == machine::boot_kind::clone ? ",share=off" : ",share=on");
+                   (m.boot == machine::boot_kind::clone && !m.on_emulated_host ? ",share=off"
+                                                                               : ",share=on");
         if (const auto n = static_cast<std::size_t>(node); n < m.host_nodes.size()) {
             for (const int host_node : m.host_nodes[n])
                 more += ",host-nodes=" + std::to_string(host_node);
