@@ -255,9 +255,9 @@ struct outer_machine {
                   .threads = 1};
     m.accel = accelerator::tcg;
     m.nested_virtualization = true;
-    // The templates lie in a tmpfs, which takes half of memory at most.
+    // The templates and the memory of their clones lie in a tmpfs, which takes half of memory at most.
     m.memory_mib =
-        outer.kinds.memory_mib * wanted.jobs.value_or(1) + 2 * outer.kinds.templates_mib + 512 +
+        2 * (outer.kinds.memory_mib * wanted.jobs.value_or(1) + outer.kinds.templates_mib) + 512 +
         static_cast<int>((facts->bytes + program->size) * 3 >> 20) + 64 * m.topology.total_cpus();
     // A program that grows by a line is no other machine.
     m.memory_mib = (m.memory_mib + 255) / 256 * 256;
