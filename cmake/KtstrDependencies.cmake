@@ -2,14 +2,12 @@
 # The libraries of a test program's one heavy translation unit. Shared by the build and the installed package,
 # so that both look for the same things and say the same when one is missing.
 
-# Looks for every library that is not a target yet. What stays missing is named in ktstr_missing_dependencies.
-# With GLOBAL, what was found is visible in the whole project: without it, a project that takes ktstr in with
-# add_subdirectory() would see ktstr::main but not the targets behind it.
-macro(ktstr_find_dependencies)
-  set(ktstr_missing_dependencies "")
-  foreach(ktstr_dependency IN ITEMS "fmt;fmt::fmt;libfmt-dev"
-                                    "nlohmann_json;nlohmann_json::nlohmann_json;nlohmann-json3-dev"
-                                    "Threads;Threads::Threads;libc6-dev")
+# Looks for libraries, each a "package|target|Debian package", that are no targets yet. What stays missing is added to
+# ktstr_missing_dependencies. With GLOBAL, what was found is visible in the whole project: without it, a project that
+# takes ktstr in with add_subdirectory() would see ktstr::main but not the targets behind it.
+macro(ktstr_find_libraries scope)
+  foreach(ktstr_dependency IN ITEMS ${ARGN})
+    string(REPLACE "|" ";" ktstr_dependency "${ktstr_dependency}")
     list(GET ktstr_dependency 0 ktstr_package)
     list(GET ktstr_dependency 1 ktstr_target)
     list(GET ktstr_dependency 2 ktstr_debian_package)
@@ -17,11 +15,17 @@ macro(ktstr_find_dependencies)
       find_package(${ktstr_package} QUIET)
       if(NOT TARGET ${ktstr_target})
         string(APPEND ktstr_missing_dependencies " ${ktstr_package} (Debian package ${ktstr_debian_package})")
-      elseif("${ARGV0}" STREQUAL "GLOBAL")
+      elseif("${scope}" STREQUAL "GLOBAL")
         set_target_properties(${ktstr_target} PROPERTIES IMPORTED_GLOBAL TRUE)
       endif()
     endif()
   endforeach()
+endmacro()
+
+# Looks for all that a test program needs.
+macro(ktstr_find_dependencies)
+  set(ktstr_missing_dependencies "")
+  ktstr_find_libraries("${ARGV0}" "Threads|Threads::Threads|libc6-dev")
   # xxHash comes without CMake files on Debian; only its header is used.
   find_path(KTSTR_XXHASH_INCLUDE_DIR xxhash.h DOC "the folder of xxhash.h")
   mark_as_advanced(KTSTR_XXHASH_INCLUDE_DIR)

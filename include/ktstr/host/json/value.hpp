@@ -21,19 +21,19 @@ struct value {
     std::vector<value> items;        ///< of an array or an object
     std::vector<std::string> names;  ///< of an object's items, in their order
 
-    /// The item of that name; null where there is none. Of two with one name the last counts.
-    [[nodiscard]] const value& operator[](std::string_view name) const {
-        static const value nothing;
+    /// The item of that name, or nothing. Of two with one name the last counts.
+    [[nodiscard]] const value* find(std::string_view name) const {
         for (auto at = names.size(); at > 0; --at)
             if (names[at - 1] == name)
-                return items[at - 1];
-        return nothing;
+                return &items[at - 1];
+        return nullptr;
     }
-    [[nodiscard]] bool contains(std::string_view name) const {
-        for (const auto& own : names)
-            if (own == name)
-                return true;
-        return false;
+    [[nodiscard]] bool contains(std::string_view name) const { return find(name) != nullptr; }
+    /// The same, and null where there is none: for a way down through several.
+    [[nodiscard]] const value& operator[](std::string_view name) const {
+        static const value nothing;
+        const auto* const item = find(name);
+        return item != nullptr ? *item : nothing;
     }
 
     /// The text, or `otherwise` if this is no string.

@@ -6,6 +6,9 @@
 // Host side, on both ends.
 #pragma once
 
+#include <ktstr/host/json/read.hpp>
+#include <ktstr/host/json/value.hpp>
+#include <ktstr/host/json/write.hpp>
 #include <ktstr/host/report/base64.hpp>
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/report/reporter.hpp>
@@ -19,7 +22,6 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,38 +39,31 @@ inline constexpr std::size_t relay_list_limit = 256;
 
 namespace detail {
 
-using relay_json = nlohmann::json;
-
-template <class T>
-relay_json relay_optional(const std::optional<T>& value) {
-    return value ? relay_json(*value) : relay_json(nullptr);
-}
-inline relay_json relay_optional(const std::optional<std::string>& value) {
-    return value ? relay_json(valid_utf8(*value)) : relay_json(nullptr);
-}
-inline relay_json relay_texts(const std::vector<std::string>& texts) {
-    auto array = relay_json::array();
+inline void relay_texts(json::writer& to, std::string_view name,
+                        const std::vector<std::string>& texts) {
+    to.name(name);
+    to.begin_array();
     for (std::size_t i = 0; i < std::min(texts.size(), relay_list_limit); ++i)
-        array.push_back(valid_utf8(texts[i]));
-    return array;
+        to.add(texts[i]);
+    to.end_array();
 }
 
 /// Takes an event's fields out of a line, each of its type and within its bounds. The first that is
 /// not so is the fault, and what was taken then means nothing.
 class relay_fields {
 public:
-    explicit relay_fields(const relay_json& line) : line_(line) {}
+    explicit relay_fields(const json::value& line) : line_(line) {}
 
     [[nodiscard]] std::string text(const char* key) {
-        const auto* value = find(key);
+        const auto* value = line_.find(key);
         if (value == nullptr || !fits(*value))
             return refuse(key, "is no text");
-        return value->get<std::string>();
+        return value->text;
     }
     [[nodiscard]] std::string bytes(const char* key) {
-        const auto* value = find(key);
-        auto decoded = value != nullptr && value->is_string()
-                           ? from_base64(value->get_ref<const std::string&>())
+        const auto* value = line_.find(key);
+        auto decoded = value != nullptr && value->is == json::kind::string
+                           ? from_base64(value->text)
                            : std::nullopt;
         if (!decoded || decoded->size() > relay_piece)
             return refuse(key, "holds no bytes");
@@ -76,40 +71,30 @@ public:
     }
     template <std::integral T>
     [[nodiscard]] T number(const char* key, T least = 0, T most = std::numeric_limits<T>::max()) {
-        const auto* value = find(key);
-        const bool there = value != nullptr && value->is_number_integer();
-        if (there && value->is_number_unsigned()) {
-            const auto n = value->get<std::uint64_t>();
-            if (std::cmp_greater_equal(n, least) && std::cmp_less_equal(n, most))
-                return static_cast<T>(n);
-        } else if (there) {
-            const auto n = value->get<std::int64_t>();
-            if (std::cmp_greater_equal(n, least) && std::cmp_less_equal(n, most))
-                return static_cast<T>(n);
-        }
+        T number{};
+        if (take(line_[key], number) && number >= least && number <= most)
+            return number;
         (void)refuse(key, "is no number, or one that can't be");
         return least;
     }
     [[nodiscard]] double measure(const char* key) {
-        const auto* value = find(key);
-        const double n = value != nullptr && value->is_number() ? value->get<double>() : -1;
-        if (n >= 0 && n < 1e12)
+        double n = -1;
+        if (take(line_[key], n) && n >= 0 && n < 1e12)
             return n;
         (void)refuse(key, "is no measured value");
         return 0;
     }
     [[nodiscard]] bool truth(const char* key) {
-        const auto* value = find(key);
-        if (value != nullptr && value->is_boolean())
-            return value->get<bool>();
-        (void)refuse(key, "is neither true nor false");
-        return false;
+        bool truth = false;
+        if (!take(line_[key], truth))
+            (void)refuse(key, "is neither true nor false");
+        return truth;
     }
     /// What `take` makes of a field that may be unknown, which is null.
     template <class Take>
     [[nodiscard]] auto known(const char* key, const Take& take)
         -> std::optional<decltype(take(key))> {
-        if (const auto* value = find(key); value != nullptr && value->is_null())
+        if (const auto* value = line_.find(key); value != nullptr && value->is == json::kind::null)
             return std::nullopt;
         return take(key);
     }
@@ -120,15 +105,15 @@ public:
                 (void)refuse(key, "holds something else than texts");
                 return {};
             }
-            list.push_back(entry.get<std::string>());
+            list.push_back(entry.text);
         }
         return list;
     }
-    [[nodiscard]] const relay_json& array(const char* key) {
-        static const relay_json none = relay_json::array();
-        const auto* value = find(key);
-        if (value != nullptr && value->is_array() && value->size() <= relay_list_limit)
-            return *value;
+    [[nodiscard]] const std::vector<json::value>& array(const char* key) {
+        static const std::vector<json::value> none;
+        const auto& value = line_[key];
+        if (value.is == json::kind::array && value.items.size() <= relay_list_limit)
+            return value.items;
         (void)refuse(key, "is no list, or too long a one");
         return none;
     }
@@ -141,16 +126,12 @@ public:
     [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
 
 private:
-    [[nodiscard]] const relay_json* find(const char* key) const {
-        const auto at = line_.is_object() ? line_.find(key) : line_.end();
-        return at == line_.end() ? nullptr : &*at;
-    }
     // The other end cuts at text_limit and adds a mark of three bytes.
-    [[nodiscard]] static bool fits(const relay_json& value) {
-        return value.is_string() && value.get_ref<const std::string&>().size() <= text_limit + 3;
+    [[nodiscard]] static bool fits(const json::value& value) {
+        return value.is == json::kind::string && value.text.size() <= text_limit + 3;
     }
 
-    const relay_json& line_;
+    const json::value& line_;
     std::string fault_;
 };
 
@@ -165,86 +146,116 @@ public:
     explicit relay_reporter(std::unique_ptr<sink> out) : out_(std::move(out)) {}
 
     void on(const test_started& e) override {
-        write({{"event", "started"}, {"test", e.name}, {"attempt", e.attempt}});
+        auto to = line("started", e.name);
+        to.field("attempt", e.attempt);
+        write(to);
     }
     void on(const test_waiting& e) override {
-        write({{"event", "waiting"}, {"test", e.test}, {"why", valid_utf8(e.why)}});
+        auto to = line("waiting", e.test);
+        to.field("why", e.why);
+        write(to);
     }
     void on(const stage_changed& e) override {
-        write({{"event", "stage"}, {"test", e.test}, {"stage", valid_utf8(e.stage)}});
+        auto to = line("stage", e.test);
+        to.field("stage", e.stage);
+        write(to);
     }
     void on(const test_output& e) override {
-        in_pieces(e.bytes, [&](std::string piece) {
-            write({{"event", "output"},
-                   {"test", e.test},
-                   {"err", e.stream == output_stream::err},
-                   {"bytes", std::move(piece)}});
+        in_pieces(e.bytes, [&](const std::string& piece) {
+            auto to = line("output", e.test);
+            to.field("err", e.stream == output_stream::err);
+            bytes(to, piece);
+            write(to);
         });
     }
-    void on(const check_failed& e) override { write(check(e)); }
+    void on(const check_failed& e) override {
+        auto to = line("check", e.test);
+        check(to, e);
+        write(to);
+    }
     void on(const test_finished& e) override {
-        auto checks = detail::relay_json::array();
-        for (std::size_t i = 0; i < std::min(e.failed_checks.size(), relay_list_limit); ++i)
-            checks.push_back(check(e.failed_checks[i]));
-        write({{"event", "finished"},
-               {"test", e.name},
-               {"verdict", to_text(e.result)},
-               {"reason", to_text(e.why)},
-               {"message", valid_utf8(e.message)},
-               {"attempt", e.attempt},
-               {"dilation", detail::relay_optional(e.dilation)},
-               {"kernel", e.kernel ? detail::relay_json(valid_utf8(*e.kernel)) : nullptr},
-               {"boot", detail::relay_optional(e.boot)},
-               {"start_s", detail::relay_optional(e.start_s)},
-               {"body_s", detail::relay_optional(e.body_s)},
-               {"total_s", detail::relay_optional(e.total_s)},
-               {"checks", detail::relay_optional(e.checks)},
-               {"steal_guest_ticks", detail::relay_optional(e.steal_guest_ticks)},
-               {"steal_host_ns", detail::relay_optional(e.steal_host_ns)},
-               {"mask", detail::relay_optional(e.mask)},
-               {"failed_checks", std::move(checks)},
-               {"failed_check_count", e.failed_check_count},
-               {"evidence", detail::relay_texts(e.evidence)},
-               {"notes", detail::relay_texts(e.notes)},
-               {"output_tail", detail::relay_texts(e.output_tail)},
-               {"output_lines", e.output_lines},
-               {"console_tail", detail::relay_texts(e.console_tail)}});
+        auto to = line("finished", e.name);
+        to.field("verdict", to_text(e.result));
+        to.field("reason", to_text(e.why));
+        to.field("message", e.message);
+        to.field("attempt", e.attempt);
+        to.field("dilation", e.dilation);
+        to.field("kernel", e.kernel);
+        to.field("boot", e.boot);
+        to.field("start_s", e.start_s);
+        to.field("body_s", e.body_s);
+        to.field("total_s", e.total_s);
+        to.field("checks", e.checks);
+        to.field("steal_guest_ticks", e.steal_guest_ticks);
+        to.field("steal_host_ns", e.steal_host_ns);
+        to.field("mask", e.mask);
+        to.name("failed_checks");
+        to.begin_array();
+        for (std::size_t i = 0; i < std::min(e.failed_checks.size(), relay_list_limit); ++i) {
+            to.begin_object();
+            to.field("test", e.failed_checks[i].test);
+            check(to, e.failed_checks[i]);
+            to.end_object();
+        }
+        to.end_array();
+        to.field("failed_check_count", e.failed_check_count);
+        detail::relay_texts(to, "evidence", e.evidence);
+        detail::relay_texts(to, "notes", e.notes);
+        detail::relay_texts(to, "output_tail", e.output_tail);
+        to.field("output_lines", e.output_lines);
+        detail::relay_texts(to, "console_tail", e.console_tail);
+        write(to);
     }
     void on(const run_finished& e) override {
-        write({{"event", "end"}, {"aborted", detail::relay_optional(e.aborted)}});
+        json::writer to;
+        to.begin_object();
+        to.field("event", "end");
+        to.field("aborted", e.aborted);
+        write(to);
     }
     void on(const attempt_file& e) override {
-        in_pieces(e.content, [&](std::string piece) {
-            write({{"event", "file"},
-                   {"test", e.test},
-                   {"attempt", e.attempt},
-                   {"name", to_text(e.file)},
-                   {"bytes", std::move(piece)}});
+        in_pieces(e.content, [&](const std::string& piece) {
+            auto to = line("file", e.test);
+            to.field("attempt", e.attempt);
+            to.field("name", to_text(e.file));
+            bytes(to, piece);
+            write(to);
         });
     }
 
     [[nodiscard]] std::optional<error> problem() const override { return out_->problem(); }
 
 private:
-    static detail::relay_json check(const check_failed& e) {
-        return {{"event", "check"},
-                {"test", e.test},
-                {"attempt", e.attempt},
-                {"file", valid_utf8(e.file)},
-                {"line", e.line},
-                {"kind", valid_utf8(e.kind)},
-                {"expression", valid_utf8(e.expression)},
-                {"expansion", valid_utf8(e.expansion)},
-                {"message", valid_utf8(e.message)},
-                {"info", detail::relay_texts(e.info)}};
+    static json::writer line(std::string_view event, std::string_view test) {
+        json::writer to;
+        to.begin_object();
+        to.field("event", event);
+        to.field("test", test);
+        return to;
+    }
+    static void check(json::writer& to, const check_failed& e) {
+        to.field("attempt", e.attempt);
+        to.field("file", e.file);
+        to.field("line", e.line);
+        to.field("kind", e.kind);
+        to.field("expression", e.expression);
+        to.field("expansion", e.expansion);
+        to.field("message", e.message);
+        detail::relay_texts(to, "info", e.info);
+    }
+    static void bytes(json::writer& to, const std::string& piece) {
+        to.name("bytes");
+        to.add(piece, piece.size());
     }
     template <class Write>
     static void in_pieces(std::string_view bytes, const Write& write) {
         for (; !bytes.empty(); bytes.remove_prefix(std::min(bytes.size(), relay_piece)))
             write(base64(bytes.substr(0, relay_piece)));
     }
-    void write(const detail::relay_json& line) {
-        out_->write(line.dump(-1, ' ', false, detail::relay_json::error_handler_t::replace) + '\n');
+    void write(json::writer& to) {
+        to.end_object();
+        to.raw("\n");
+        out_->write(to.take());
     }
 
     std::unique_ptr<sink> out_;
@@ -262,12 +273,10 @@ public:
     /// Takes one line and calls `on` with the event it holds.
     template <class On>
     [[nodiscard]] line read(std::string_view text, const On& on) {
-        const auto parsed = text.size() <= relay_line_limit
-                                ? detail::relay_json::parse(text, nullptr, false)
-                                : detail::relay_json();
-        if (!parsed.is_object() || !parsed.contains("event"))
+        const auto parsed = json::read(text, {.bytes = relay_line_limit});
+        if (!parsed || !parsed->contains("event"))
             return line::other;
-        detail::relay_fields fields(parsed);
+        detail::relay_fields fields(*parsed);
         const auto kind = fields.text("event");
         const auto told = [&](auto event) {
             if (!fields.fault().empty())

@@ -5,13 +5,14 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/json/read.hpp>
+#include <ktstr/host/json/value.hpp>
+#include <ktstr/host/json/write.hpp>
 
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
 #include <cstring>
-#include <limits>
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,29 +23,6 @@
 #include <unistd.h>
 
 namespace ktstr::host {
-
-namespace detail {
-
-/// A member of an object, when it is there and a text. What QEMU sends is read by its type: a value of
-/// another kind is a missing one, never an exception.
-[[nodiscard]] inline std::optional<std::string> text_member(const nlohmann::json& object,
-                                                            const char* name) {
-    const auto at = object.is_object() ? object.find(name) : object.end();
-    if (at == object.end() || !at->is_string())
-        return std::nullopt;
-    return at->get<std::string>();
-}
-[[nodiscard]] inline std::optional<int> int_member(const nlohmann::json& object, const char* name) {
-    const auto at = object.is_object() ? object.find(name) : object.end();
-    if (at == object.end() || !at->is_number_integer())
-        return std::nullopt;
-    const auto number = at->get<std::int64_t>();
-    if (number < 0 || number > std::numeric_limits<int>::max())
-        return std::nullopt;
-    return static_cast<int>(number);
-}
-
-}  // namespace detail
 
 /// One vCPU as QEMU names it.
 struct vcpu_thread {
@@ -78,22 +56,14 @@ public:
     /// Runs one command and returns its "return" value. Of events that arrive meanwhile only RESUME and
     /// MIGRATION are kept: what the others announce (shutdown, panic) is also seen as the end of the
     /// process.
-    [[nodiscard]] result<nlohmann::json> ask(std::string_view command,
-                                             nlohmann::json arguments = nlohmann::json::object()) {
-        nlohmann::json request = {{"execute", command}};
-        if (!arguments.empty())
-            request["arguments"] = std::move(arguments);
-        const auto line = request.dump() + '\n';
-        std::string_view rest = line;
-        while (!rest.empty()) {
-            const auto n = ::send(fd_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n < 0)
-                return system_error("ask QEMU for", std::string(command));
-            rest.remove_prefix(static_cast<std::size_t>(n));
-        }
-        return answer_to(command);
+    [[nodiscard]] result<json::value> ask(
+        std::string_view command,
+        std::initializer_list<std::pair<std::string_view, std::string_view>> arguments = {}) {
+        json::writer to;
+        begin(to, command);
+        for (const auto& [name, text] : arguments)
+            to.field(name, text);
+        return ask(command, end(to));
     }
 
     /// Waits until the guest runs, with its devices: a clone does when its state has been loaded.
@@ -115,30 +85,30 @@ public:
             return waited;
         auto said = ask("query-migrate");
         const auto why = "QEMU says: " + migration_;
-        return plain_error("save", "a template",
-                           said ? detail::text_member(*said, "error-desc").value_or(why) : why);
+        return plain_error("save", "a template", said ? (*said)["error-desc"].text_or(why) : why);
     }
 
     /// The answer to the command sent last.
-    [[nodiscard]] result<nlohmann::json> answer_to(std::string_view command) {
+    [[nodiscard]] result<json::value> answer_to(std::string_view command) {
         for (;;) {
             auto answer = read_object(patience_);
             if (!answer)
                 return std::move(answer).error();
             note_event(*answer);
-            if (answer->contains("return"))
-                return (*answer)["return"];
-            if (answer->contains("error"))
-                return plain_error(
-                    "ask QEMU for", std::string(command),
-                    detail::text_member((*answer)["error"], "desc").value_or("no reason given"));
+            if (const auto* const returned = answer->find("return"))
+                return *returned;
+            if (const auto* const wrong = answer->find("error"))
+                return plain_error("ask QEMU for", std::string(command),
+                                   (*wrong)["desc"].text_or("no reason given"));
         }
     }
 
     /// Gives QEMU a descriptor under a name that later commands use ("fd:NAME").
     [[nodiscard]] result<void> pass_fd(std::string_view name, int fd) {
-        const auto line =
-            nlohmann::json{{"execute", "getfd"}, {"arguments", {{"fdname", name}}}}.dump() + '\n';
+        json::writer to;
+        begin(to, "getfd");
+        to.field("fdname", name);
+        const auto line = end(to);
         iovec bytes{const_cast<char*>(line.data()), line.size()};
         alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
         msghdr message{};
@@ -161,11 +131,18 @@ public:
     /// Memory that lives in a file stays there: a saved state is then only that of the devices. And asks
     /// for events about saving.
     [[nodiscard]] result<void> leave_memory_out() {
-        auto answer =
-            ask("migrate-set-capabilities",
-                {{"capabilities",
-                  nlohmann::json::array({{{"capability", "x-ignore-shared"}, {"state", true}},
-                                         {{"capability", "events"}, {"state", true}}})}});
+        json::writer to;
+        begin(to, "migrate-set-capabilities");
+        to.name("capabilities");
+        to.begin_array();
+        for (const std::string_view capability : {"x-ignore-shared", "events"}) {
+            to.begin_object();
+            to.field("capability", capability);
+            to.field("state", true);
+            to.end_object();
+        }
+        to.end_array();
+        auto answer = ask("migrate-set-capabilities", end(to));
         if (!answer)
             return std::move(answer).error();
         return {};
@@ -180,17 +157,16 @@ public:
             return plain_error("ask QEMU for", "its vCPU threads",
                                "its answer is no list of CPUs with their threads");
         };
-        if (!answer->is_array())
+        if (answer->is != json::kind::array)
             return odd();
         std::vector<vcpu_thread> threads;
-        for (const auto& cpu : *answer) {
-            const auto index = detail::int_member(cpu, "cpu-index");
-            const auto thread = detail::int_member(cpu, "thread-id");
-            const auto path = detail::text_member(cpu, "qom-path");
+        for (const auto& cpu : answer->items) {
+            vcpu_thread one;
             // Thread 0 would be this very thread to whoever sets its CPUs.
-            if (!index || !thread || *thread == 0 || !path)
+            if (!take(cpu["cpu-index"], one.index) || !take(cpu["thread-id"], one.thread_id) ||
+                !take(cpu["qom-path"], one.qom_path) || one.index < 0 || one.thread_id <= 0)
                 return odd();
-            threads.push_back({*index, *thread, *path});
+            threads.push_back(std::move(one));
         }
         return threads;
     }
@@ -199,10 +175,38 @@ public:
     /// so only QEMU's own object tells.
     [[nodiscard]] bool has_steal_clock(const vcpu_thread& vcpu) {
         auto answer = ask("qom-get", {{"path", vcpu.qom_path}, {"property", "kvm-steal-time"}});
-        return answer && answer->is_boolean() && answer->get<bool>();
+        bool has = false;
+        return answer && take(*answer, has) && has;
     }
 
 private:
+    /// The start of a request, up to its arguments.
+    static void begin(json::writer& to, std::string_view command) {
+        to.begin_object();
+        to.field("execute", command);
+        to.name("arguments");
+        to.begin_object();
+    }
+    static std::string end(json::writer& to) {
+        to.end_object();
+        to.end_object();
+        to.raw("\n");
+        return to.take();
+    }
+
+    [[nodiscard]] result<json::value> ask(std::string_view command, const std::string& request) {
+        std::string_view rest = request;
+        while (!rest.empty()) {
+            const auto n = ::send(fd_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0)
+                return system_error("ask QEMU for", std::string(command));
+            rest.remove_prefix(static_cast<std::size_t>(n));
+        }
+        return answer_to(command);
+    }
+
     template <class Done>
     [[nodiscard]] result<void> read_events(const Done& done) {
         while (!done()) {
@@ -214,23 +218,23 @@ private:
         return {};
     }
 
-    void note_event(const nlohmann::json& object) {
-        const auto name = detail::text_member(object, "event");
+    void note_event(const json::value& object) {
+        const auto name = object["event"].text_or("");
         resumed_ = resumed_ || name == "RESUME";
         if (name == "MIGRATION" && object.contains("data"))
-            migration_ = detail::text_member(object["data"], "status").value_or("");
+            migration_ = object["data"]["status"].text_or("");
     }
 
     /// The most that one line of QEMU's may hold; the answer for 252 vCPUs takes 50 kB.
     static constexpr std::size_t longest_line = std::size_t{4} << 20;
 
-    [[nodiscard]] result<nlohmann::json> read_object(std::chrono::milliseconds limit) {
+    [[nodiscard]] result<json::value> read_object(std::chrono::milliseconds limit) {
         const auto end = std::chrono::steady_clock::now() + limit;
         for (;;) {
             if (const auto newline = buffer_.find('\n'); newline != std::string::npos) {
-                auto parsed = nlohmann::json::parse(buffer_.substr(0, newline), nullptr, false);
+                auto parsed = json::read(std::string_view(buffer_).substr(0, newline));
                 buffer_.erase(0, newline + 1);
-                if (!parsed.is_object())
+                if (!parsed || parsed->is != json::kind::object)
                     return plain_error("talk to QEMU", "over QMP", "its answer is no JSON object");
                 return parsed;
             }
