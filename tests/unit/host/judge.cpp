@@ -156,9 +156,13 @@ TEST_CASE("the end of a process is told by its best witness", "[judge]") {
     e.kvm_words.clear();
     tell();
     CHECK(told.contains("QEMU was killed by signal 9 (out of memory on the host?)"));
+    e.status = SIGABRT;
+    e.qemu_said = "qemu: assertion failed";
+    tell();
+    CHECK(told.contains("QEMU was killed by signal 6: qemu: assertion failed"));
     e.status = 0;
     tell();
-    CHECK(told.size() == 4);
+    CHECK(told.size() == 5);
     e.harness_line.clear();
     CHECK(judge(e).why == reason::guest_exit);
 }

@@ -62,6 +62,7 @@ struct process_ended {
     std::optional<int> status{};
     std::string refusal{};    ///< QEMU's own words, when it ended without a guest
     std::string kvm_words{};  ///< QEMU's, when KVM died under the guest
+    std::string qemu_said{};  ///< its last line, whenever it ended
 };
 struct device_ended {};
 struct stopped {};
@@ -160,6 +161,7 @@ private:
     void on(const happened::process_ended& ended) {
         seen_.status = ended.status;
         seen_.kvm_words = ended.kvm_words;
+        seen_.qemu_said = ended.qemu_said;
         settle(attempt_end::process_ended, ended.refusal);
     }
 

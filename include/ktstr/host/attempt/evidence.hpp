@@ -43,6 +43,7 @@ struct evidence {
     std::string words{};          ///< what was broken, refused, or said by QEMU, as `end` has it
     std::string link_words{};     ///< why the link closed, where that is known
     std::string kvm_words{};      ///< QEMU's, when KVM died under the guest
+    std::string qemu_said{};      ///< its last line, when it ended
     std::optional<int> status{};  ///< of the process that ended, as waitpid gives it
 
     std::optional<wire::outcome> outcome{};

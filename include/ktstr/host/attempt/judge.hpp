@@ -70,14 +70,15 @@ namespace detail {
     if (!e.kvm_words.empty())
         return found(reason::infrastructure, "KVM died under the guest: " + e.kvm_words +
                                                  "; use --accel tcg or --accel nested");
+    const auto said = e.qemu_said.empty() ? std::string{} : ": " + e.qemu_said;
     if (e.status && WIFSIGNALED(*e.status))
         return found(reason::infrastructure,
                      "QEMU was killed by signal " + std::to_string(WTERMSIG(*e.status)) +
-                         (WTERMSIG(*e.status) == SIGKILL ? " (out of memory on the host?)" : ""));
+                         (WTERMSIG(*e.status) == SIGKILL ? " (out of memory on the host?)" : said));
     // A guest's power-off is the end of a QEMU that is content.
     if (e.status && WEXITSTATUS(*e.status) != 0)
         return found(reason::infrastructure,
-                     "QEMU ended with status " + std::to_string(WEXITSTATUS(*e.status)));
+                     "QEMU ended with status " + std::to_string(WEXITSTATUS(*e.status)) + said);
     if (!e.harness_line.empty() && e.at == attempt_phase::boot)
         return found(reason::infrastructure, "the guest could not start the test" + harness);
     return found(reason::guest_exit, "the guest powered off without a verdict" + harness);

@@ -205,6 +205,16 @@ public:
 
     /// Why QEMU ended by itself, in its words; nothing where it has none but warnings.
     [[nodiscard]] std::optional<error> refusal() {
+        const auto line = last_error();
+        if (line.empty())
+            return std::nullopt;
+        const bool memory = line.find("allocate memory") != std::string::npos;
+        return plain_error("start the machine of", name_, line,
+                           memory ? "lower memory_mib or --jobs" : "");
+    }
+
+    /// QEMU's own complaint, when it has ended; empty where it had none.
+    [[nodiscard]] std::string last_error() {
         process_.end_within(2000);
         read_errors();
         std::string line;
@@ -217,11 +227,7 @@ public:
                 line = said;
             at = end + 1;
         }
-        if (line.empty())
-            return std::nullopt;
-        const bool memory = line.find("allocate memory") != std::string::npos;
-        return plain_error("start the machine of", name_, line,
-                           memory ? "lower memory_mib or --jobs" : "");
+        return line;
     }
 
     /// The best there is for why it ended or went silent: the kernel's word, the harness's, QEMU's.

@@ -248,6 +248,7 @@ private:
         happened::process_ended end{.status = status};
         if (vm_) {
             end.kvm_words = vm_->kvm_last_words();
+            end.qemu_said = vm_->last_error();
             // Without a word on the console there was no guest yet: what QEMU says is the cause.
             if (vm_->console().text().empty())
                 if (const auto why = vm_->refusal())
