@@ -6,6 +6,7 @@
 #include <ktstr/host/kernel/fetch_kernel.hpp>
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 
 #include <fmt/format.h>
 
@@ -125,6 +126,7 @@ inline int show_kernel(const std::string& spec, bool verify) {
 }
 
 inline int fetch_kernel(const std::string& spec) {
+    const host::stop_signal stop;  // ends what it waits for, in order
     const auto in = host::cache::open();
     if (!in)
         return cannot(in.error());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ktstr/host/packages/fetch_package.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 
 #include <fmt/format.h>
 
@@ -19,6 +20,7 @@ namespace ktstr::tool {
 namespace detail {
 
 inline int fetch_packages(const std::vector<std::string>& names) {
+    const host::stop_signal stop;  // ends what it waits for, in order
     const auto in = host::cache::open();
     if (!in)
         return cannot(in.error());

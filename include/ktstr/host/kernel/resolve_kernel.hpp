@@ -67,7 +67,8 @@ inline result<void> have_kernel_fetched(const cache& in, const kernel_request& r
         request.progress(why + ": running `" + command->string() + " kernel fetch distro`");
     auto fetched = run_tool({.argv = {command->string(), "kernel", "fetch", "distro"},
                              .environment = {"KTSTR_CACHE_DIR=" + in.root().string()},
-                             .timeout = std::chrono::minutes(30)});
+                             .timeout = std::chrono::minutes(30),
+                             .grace = std::chrono::seconds(5)});  // it ends its own tools first
     if (!fetched)
         return fetched.error();
     if (fetched->exit_code == 0)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Runs one external program to its end: an argument vector (never a shell), output captured or
-// sent to a descriptor, a time limit. Not for programs that live on, such as QEMU. Host side.
+// sent to a descriptor, a time limit; the stop signal ends it. Not for programs that live on, such as
+// QEMU. Host side.
 #pragma once
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/scope_exit.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 
 #include <algorithm>
 #include <array>
@@ -34,6 +36,7 @@ struct tool_command {
     std::filesystem::path directory = {};  ///< working directory; empty: ours
     std::vector<std::string> environment = {};   ///< "NAME=value", over ours
     std::chrono::milliseconds timeout{300'000};  ///< then the tool and its children are killed
+    std::chrono::milliseconds grace{2'000};      ///< to end by itself after the stop signal
     std::size_t output_limit = std::size_t{256} << 20;  ///< more captured output is an error
 };
 
@@ -163,9 +166,10 @@ inline result<tool_output> run_tool(tool_command command) {
     if (!process)
         failure = system_error("watch", name);
     while (!failure && (out_read || err_read || process)) {
-        std::array<pollfd, 3> watched{pollfd{out_read ? out_read.get() : -1, POLLIN, 0},
+        std::array<pollfd, 4> watched{pollfd{out_read ? out_read.get() : -1, POLLIN, 0},
                                       pollfd{err_read ? err_read.get() : -1, POLLIN, 0},
-                                      pollfd{process ? process.get() : -1, POLLIN, 0}};
+                                      pollfd{process ? process.get() : -1, POLLIN, 0},
+                                      pollfd{stop_signal::watched_fd(), POLLIN, 0}};
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
         const int ready = ::poll(watched.data(), watched.size(),
@@ -177,6 +181,14 @@ inline result<tool_output> run_tool(tool_command command) {
                                 : plain_error("run", name,
                                               "no end within " +
                                                   std::to_string(command.timeout.count()) + " ms");
+            break;
+        }
+        if (watched[3].revents != 0) {
+            // Its group is its own, so the terminal's signal has not reached it.
+            failure = plain_error("run", name, "interrupted");
+            ::kill(-child, SIGTERM);
+            pollfd end{process.get(), POLLIN, 0};
+            ::poll(&end, 1, static_cast<int>(command.grace.count()));
             break;
         }
         const auto take = [](unique_fd& from, std::string& into) {

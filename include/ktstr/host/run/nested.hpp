@@ -10,6 +10,7 @@
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/open_reports.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/report/text.hpp>
@@ -20,7 +21,6 @@
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/run/relayed_run.hpp>
 #include <ktstr/host/run/run_start.hpp>
-#include <ktstr/host/run/stop_signal.hpp>
 
 #include <algorithm>
 #include <array>

@@ -10,6 +10,7 @@
 #include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/open_reports.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tally.hpp>
@@ -23,7 +24,6 @@
 #include <ktstr/host/run/run_start.hpp>
 #include <ktstr/host/run/runner.hpp>
 #include <ktstr/host/run/shell.hpp>
-#include <ktstr/host/run/stop_signal.hpp>
 #include <ktstr/test/registry.hpp>
 
 #include <algorithm>

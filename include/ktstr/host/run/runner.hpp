@@ -9,6 +9,7 @@
 #include <ktstr/host/plan/attempts.hpp>
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/reserve/reservations.hpp>
@@ -17,7 +18,6 @@
 #include <ktstr/host/run/kvm_memory.hpp>
 #include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/run/session.hpp>
-#include <ktstr/host/run/stop_signal.hpp>
 
 #include <algorithm>
 #include <atomic>

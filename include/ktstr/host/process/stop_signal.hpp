@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // SIGINT, SIGTERM and SIGHUP as something to poll: every loop of the run watches one descriptor and
-// ends in order. A second signal ends the process at once; the janitor and the kernel clean up.
-// Host side.
+// ends in order, and whatever waits for another process or a tool watches it too. A second signal ends
+// the process at once; the janitor and the kernel clean up. Host side.
 #pragma once
 
 #include <ktstr/base/unique_fd.hpp>
@@ -37,8 +37,14 @@ public:
         ::signal(SIGPIPE, SIG_IGN);
     }
 
+    stop_signal(const stop_signal&) = delete;
+    ~stop_signal() { state().fd = -1; }
+
     /// Readable from the first signal on; nobody drains it, so every poller sees it.
     [[nodiscard]] int fd() const noexcept { return event_.get(); }
+    /// The same for those who wait deep below: -1, which poll() passes over, where signals have not
+    /// been taken and simply end the process.
+    [[nodiscard]] static int watched_fd() noexcept { return state().fd; }
     /// The signal that came, or 0.
     [[nodiscard]] static int received() noexcept { return state().signal; }
 

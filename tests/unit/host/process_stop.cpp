@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// What waits for another process or a tool ends when the stop signal comes. In a child: the handlers
+// belong to a process.
+#include <ktstr/host/cache/file_lock.hpp>
+#include <ktstr/host/process/run_tool.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <string>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "scratch_directory.hpp"
+
+using namespace ktstr;
+using namespace ktstr::host;
+using unit::scratch_directory;
+
+namespace {
+
+/// The exit status of `body` in a process that was sent `signal` once something was written to its
+/// descriptor.
+int status_of(int signal, const std::function<int(int fd)>& body) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        ::alarm(60);  // a wait that hears nothing must not hang the suite
+        const stop_signal stop;
+        ::_exit(body(ends[1]));
+    }
+    ::close(ends[1]);
+    char c = 0;
+    CHECK(::read(ends[0], &c, 1) == 1);
+    ::close(ends[0]);
+    ::kill(pid, signal);
+    int status = 0;
+    REQUIRE(::waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool was_interrupted(const error& e) {
+    return e.reason == "interrupted";
+}
+
+}  // namespace
+
+TEST_CASE("the stop signal ends the wait for a lock", "[process]") {
+    const scratch_directory scratch;
+    const auto path = scratch.path() / "lock";
+    const auto held = lock_file(path, lock_mode::exclusive);
+    REQUIRE(held);
+    for (const int signal : {SIGINT, SIGTERM})
+        CHECK(status_of(signal, [&](int fd) {
+                  const auto mine =
+                      lock_file(path, lock_mode::exclusive, [&] { (void)!::write(fd, "x", 1); });
+                  // And no process of it is left.
+                  const bool alone = ::waitpid(-1, nullptr, WNOHANG) < 0 && errno == ECHILD;
+                  return !mine && was_interrupted(mine.error()) && alone ? 0 : 1;
+              }) == 0);
+}
+
+TEST_CASE("a lock that was waited for is held after the wait", "[process]") {
+    const scratch_directory scratch;
+    const auto path = scratch.path() / "lock";
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    auto held = lock_file(path, lock_mode::exclusive);
+    REQUIRE(held);
+    const pid_t pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        ::close(ends[0]);
+        held->reset();  // the parent's copy keeps it
+        ::alarm(60);
+        const auto mine =
+            lock_file(path, lock_mode::exclusive, [&] { (void)!::write(ends[1], "w", 1); });
+        (void)!::write(ends[1], mine ? "h" : "-", 1);
+        ::pause();
+    }
+    ::close(ends[1]);
+    char c = 0;
+    REQUIRE(::read(ends[0], &c, 1) == 1);
+    CHECK(c == 'w');
+    held->reset();
+    REQUIRE(::read(ends[0], &c, 1) == 1);
+    CHECK(c == 'h');
+    const auto refused = try_lock_file(path, lock_mode::shared);
+    REQUIRE(refused);
+    CHECK_FALSE(refused->has_value());
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    const auto free = try_lock_file(path, lock_mode::exclusive);
+    CHECK((free && free->has_value()));
+    ::close(ends[0]);
+}
+
+TEST_CASE("the stop signal ends a tool, whatever it makes of it", "[process]") {
+    for (const std::string obeys : {"", "trap '' TERM; "})
+        for (const int signal : {SIGINT, SIGTERM}) {
+            INFO(obeys << signal);
+            CHECK(status_of(signal, [&](int fd) {
+                      const auto done =
+                          run_tool({.argv = {"sh", "-c", obeys + "echo; sleep 1000; :"},
+                                    .output_fd = fd,
+                                    .grace = std::chrono::milliseconds(200)});
+                      const bool alone = ::waitpid(-1, nullptr, WNOHANG) < 0 && errno == ECHILD;
+                      return !done && was_interrupted(done.error()) && alone ? 0 : 1;
+                  }) == 0);
+        }
+}
+
+TEST_CASE("a tool that ends in order when it is stopped has the time to", "[process]") {
+    const scratch_directory scratch;
+    const auto note = scratch.path() / "ended";
+    CHECK(status_of(SIGINT, [&](int fd) {
+              const auto done = run_tool({.argv = {"sh", "-c",
+                                                   "sleep 1000 & trap 'echo yes >" + note.string() +
+                                                       "; exit 1' TERM; echo; wait"},
+                                          .output_fd = fd,
+                                          .grace = std::chrono::seconds(50)});
+              return !done && was_interrupted(done.error()) ? 0 : 1;
+          }) == 0);
+    CHECK(unit::content_of(note) == "yes\n");
+}
