@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """clones.py PROGRAM EDITED: clones are machines of their own, and run the program of now; templates are booted once,
 shared, rebuilt when damaged, and never believed when they do not wake. Both are clones.cpp, EDITED is its next build."""
+import fcntl
 import glob
 import json
 import os
@@ -118,6 +119,17 @@ for how in (signal.SIGINT, signal.SIGKILL):
     require(expect.settled(lambda: not expect.processes_of(runtime)), f"{how.name} left {expect.processes_of(runtime)}")
 require(expect.settled(lambda: not os.listdir(runtime)), f"the kills left {os.listdir(runtime)}")
 
+# Never beside another test's body: one of two tests side by side has no machine that waits for its turn.
+runner = subprocess.Popen([program, "--accel", "tcg", "--filter", "same_pages", "--filter", "identity", "--topology",
+                           "1n1l1c1t", "--repeat", "4", "--jobs", "2"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, env={**os.environ, **base, "KTSTR_LOCK_DIR": place})
+together = 0
+while runner.poll() is None:
+    together = max(together, len(machines_of(runtime)))
+    time.sleep(0.01)
+require(runner.returncode == 0, f"four and four side by side: exit code {runner.returncode}")
+require(together in (2, 3), f"two tests side by side had {together} machines, of which two are to wait")
+
 # ---- the program of now ---------------------------------------------------------------------------
 rebuilt = os.path.join(place, "rebuilt")
 known = templates()
@@ -161,11 +173,37 @@ for t in templates():
     with open(path, "r+b") as state:
         state.write(b"\0" * 64)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-code, events, said = run("a template that QEMU refuses", "--filter", "identity")
-require(code == 0 and events[0]["boot"] == "cold", f"refused: exit code {code}, {events}\n{said}")
-require("its template is thrown away" in said, f"refused: unsaid\n{said}")
+# Another run may use it at that time, and its lock does not keep a bad template alive.
+(refused,) = [t for t in templates() if "1n1l2c1t" in open(os.path.join(t, "about")).read()]
+with open(os.path.join(cache, "locks", f"templates.{os.path.basename(refused)}.use"), "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    code, events, said = run("a template that QEMU refuses", "--filter", "identity", "--repeat", "2")
+require(code == 0 and [e["boot"] for e in events] == ["cold", "cold"], f"refused: exit code {code}, {events}\n{said}")
+require("its template is taken out of the cache" in said, f"refused: unsaid\n{said}")
+# It is paid for once, and the second one says why it booted too.
+require(said.count("the clone did not come up") == 1, f"refused: tried again\n{said}")
+require(said.count("not tried again in this run") == 1, f"refused: the second one does not say why it booted\n{said}")
+require(refused not in templates(), "a template that did not wake is still in the cache")
 code, events, said = run("and the next one", "--filter", "identity")
 require(code == 0 and events[0]["boot"] == "clone", f"after the refused one: exit code {code}, {events}\n{said}")
+
+# ---- what does not wake, or does not come to rest -------------------------------------------------
+SILENT_MS = 3000
+silent = [word for name in ("identity", "same_pages") for fault in ("freeze-guest@boot", f"boot-limit-ms={SILENT_MS}")
+          for word in ("--internal-fault", f"{fault}:{name}")]
+code, events, said = run("clones that say nothing", "--filter", "identity", "--filter", "same_pages", "--jobs", "1", *silent)
+require(code == 2 and {e["boot"] for e in events} == {"cold"}, f"silent: exit code {code}, {events}\n{said}")
+require(said.count("the clone did not come up") == 1 and said.count("not tried again in this run") == 1,
+        f"silent: the limit was paid for each test\n{said}")
+require(refused not in templates(), "a template whose clones say nothing is still in the cache")
+
+code, events, said = run("a template that can't be made", "--filter", "identity", "--filter", "same_pages", "--jobs", "1",
+                         "--internal-fault", "freeze-guest@boot:template", "--internal-fault",
+                         f"boot-limit-ms={SILENT_MS}:template")
+require(code == 0 and {e["boot"] for e in events} == {"cold"}, f"no template: exit code {code}, {events}\n{said}")
+require(said.count("booting a template") == 1, f"no template: it was tried for each test\n{said}")
+require(said.count("booted cold: ") == 2 and said.count("not tried again in this run") == 1,
+        f"no template: does not say why each one booted\n{said}")
 
 # ---- two runs share one ---------------------------------------------------------------------------
 shutil.rmtree(os.path.join(cache, "templates"))

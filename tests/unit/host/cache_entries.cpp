@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -314,4 +315,66 @@ TEST_CASE("a hole has the hash of its zeros") {
     std::filesystem::resize_file(file, 0);
     CHECK(*hash_file(file) == hash_text(""));
     with(100'000, 0, "");  // nothing but a hole
+}
+
+TEST_CASE("an entry that nobody wrote out is believed until the host boots anew") {
+    const scratch_directory scratch;
+    const auto root = scratch.path();
+    int times = 0;
+    REQUIRE(cache(root, "first boot").obtain("kind", "key", options(), write_file("a", &times)));
+    REQUIRE(cache(root, "first boot").obtain("kind", "key", options(), write_file("a", &times)));
+    CHECK(times == 1);
+    const cache after(root, "second boot");
+    std::string damage;
+    CHECK_FALSE(after.find("kind", "key", &damage));
+    CHECK(damage.find("was not written out before this host booted anew") != std::string::npos);
+    const auto listed = after.list("kind");
+    REQUIRE(listed.size() == 1);
+    CHECK(listed.front().damage == damage);
+    const auto again = after.obtain("kind", "key", options(), write_file("b", &times));
+    REQUIRE(again);
+    CHECK(times == 2);
+    CHECK(unit::content_of(again->path / "file") == "b");
+    CHECK(after.list("kind").front().damage == std::nullopt);
+    // Half of the note is none.
+    REQUIRE(ktstr::host::detail::write_text(again->path / unsynced_name, ""));
+    CHECK_FALSE(after.find("kind", "key"));
+}
+
+TEST_CASE("an entry that was written out outlives a boot") {
+    const scratch_directory scratch;
+    auto durable = options();
+    durable.durable = true;
+    int times = 0;
+    REQUIRE(cache(scratch.path(), "first boot")
+                .obtain("kind", "key", durable, write_file("a", &times)));
+    REQUIRE(cache(scratch.path(), "second boot")
+                .obtain("kind", "key", durable, write_file("a", &times)));
+    CHECK(times == 1);
+    // Where nobody can tell one boot from another, all is written out.
+    REQUIRE(cache(scratch.path(), "").obtain("kind", "other", options(), write_file("a", &times)));
+    REQUIRE(cache(scratch.path(), "").obtain("kind", "other", options(), write_file("a", &times)));
+    CHECK(times == 2);
+}
+
+TEST_CASE("an entry that is no good is set aside under its users") {
+    const scratch_directory scratch;
+    const cache in(scratch.path());
+    const auto user = in.obtain("kind", "key", options(), write_file("bad"));
+    REQUIRE(user);
+    const int open = ::open((user->path / "file").c_str(), O_RDONLY | O_CLOEXEC);
+    REQUIRE(open >= 0);
+    CHECK_FALSE(*in.remove("kind", "key"));  // it is in use
+    CHECK(*in.set_aside("kind", "key", *user->directory));
+    CHECK_FALSE(in.find("kind", "key"));
+    CHECK(names_in(in.temporary_parent()).empty());
+    char word[4] = {};
+    CHECK(::read(open, word, sizeof word) == 3);
+    CHECK(std::string_view(word) == "bad");
+    ::close(open);
+    // Another is made while the first one's lock is still held, and is not mistaken for it.
+    const auto next = in.obtain("kind", "key", options(), write_file("good"));
+    REQUIRE(next);
+    CHECK_FALSE(*in.set_aside("kind", "key", *user->directory));
+    CHECK(unit::content_of(next->path / "file") == "good");
 }

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -74,6 +75,15 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
         REQUIRE(its);
         CHECK(*its == *key);
     }
+    // What KVM is on this host is of no matter to emulation, and is to a machine that was saved under it.
+    auto kvm = request;
+    kvm.host_kvm = "another kernel";
+    CHECK(*template_key(kvm) == *key);
+    kvm.machine.accel = accelerator::kvm;
+    const auto under_another = template_key(kvm);
+    kvm.host_kvm = kvm_of_host();
+    REQUIRE(under_another);
+    CHECK(*template_key(kvm) != *under_another);
     // Of an agent that nobody has named, only the program itself is known to have it.
     request.agent_id = "";
     const auto own = template_key(request);
@@ -150,4 +160,20 @@ TEST_CASE("a template says what it is, and its words are not in its key") {
     CHECK(*template_key(request) == *key);
     request.machine.kernel_args = {"isolcpus=1"};
     CHECK(about_template(request).ends_with(", virtio-serial, isolcpus=1"));
+}
+
+TEST_CASE("a host's KVM is known by its kernel and microcode", "[clone]") {
+    const char* const cpuinfo = "processor\t: 0\nmicrocode\t: 0x1\ncpu MHz\t: 1000.1\n\n";
+    ::utsname kernel{};
+    std::strcpy(kernel.release, "6.1");
+    std::strcpy(kernel.version, "#1");
+    const auto here = kvm_of_host(kernel, cpuinfo);
+    CHECK(kvm_of_host(kernel, "processor\t: 0\nmicrocode\t: 0x1\ncpu MHz\t: 1000.2\n\n") == here);
+    CHECK(kvm_of_host(kernel, "processor\t: 0\nmicrocode\t: 0x2\ncpu MHz\t: 1000.1\n\n") != here);
+    auto other = kernel;
+    std::strcpy(other.release, "6.2");
+    CHECK(kvm_of_host(other, cpuinfo) != here);
+    other = kernel;
+    std::strcpy(other.version, "#2");
+    CHECK(kvm_of_host(other, cpuinfo) != here);
 }

@@ -11,6 +11,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/scope_exit.hpp>
+#include <ktstr/host/cache/boot_id.hpp>
 #include <ktstr/host/cache/cache_root.hpp>
 #include <ktstr/host/cache/disk_usage.hpp>
 #include <ktstr/host/cache/file_lock.hpp>
@@ -34,11 +35,13 @@
 
 namespace ktstr::host {
 
-/// An entry that stays where it is as long as a copy of `in_use` lives.
+/// An entry that stays where it is as long as a copy of `in_use` lives, unless somebody finds that it is
+/// no good, see set_aside().
 struct cache_entry {
     std::filesystem::path path;
     manifest content;
-    std::shared_ptr<unique_fd> in_use;  ///< empty on a read-only cache
+    std::shared_ptr<unique_fd> in_use;     ///< empty on a read-only cache
+    std::shared_ptr<unique_fd> directory;  ///< tells this entry from one that took its place
 };
 
 struct cache_entry_facts {
@@ -54,11 +57,15 @@ public:
         std::string what;                                        ///< "kernel 7.3.4", for messages
         progress_callback progress;                              ///< hears why it waits
         std::function<bool(std::string_view)> check_every_time;  ///< see manifest; empty: all
-        bool durable = true;  ///< flush to disk before publishing; off for what is cheap to remake
+        /// Flush to disk before publishing. Off for what is cheap to make again: it is believed until
+        /// this host boots anew.
+        bool durable = true;
     };
     using maker = std::function<result<void>(const std::filesystem::path& directory)>;
 
-    explicit cache(std::filesystem::path root) : root_(std::move(root)) {}
+    /// `boot`: see boot_id(); another one only in tests.
+    explicit cache(std::filesystem::path root, std::string boot = boot_id())
+        : root_(std::move(root)), boot_(std::move(boot)) {}
 
     /// The cache of this user, see cache_root(). Touches nothing yet.
     static result<cache> open() {
@@ -100,17 +107,21 @@ public:
     /// The entry if it is there and sound. A damaged one counts as absent; `damage` says why.
     [[nodiscard]] std::optional<cache_entry> find(std::string_view kind, std::string_view key,
                                                   std::string* damage = nullptr) const {
-        cache_entry entry{entry_path(kind, key), {}, {}};
+        cache_entry entry{entry_path(kind, key), {}, {}, {}};
         if (::access((entry.path / manifest_name).c_str(), F_OK) != 0) {
             if (damage != nullptr && ::access(entry.path.c_str(), F_OK) == 0)
                 *damage = entry.path.string() + " has no manifest";
             return std::nullopt;
         }
         entry.in_use = use(kind, key);
+        entry.directory = std::make_shared<unique_fd>(
+            ::open(entry.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
         auto content = read_manifest(entry.path, check_depth::quick);
         std::optional<std::string> wrong;
         if (!content)
             wrong = content.error().message();
+        else if (!of_this_boot(entry.path))
+            wrong = not_written_out(entry.path);
         else
             wrong = find_damage(entry.path, *content, check_depth::quick);
         if (wrong) {
@@ -179,7 +190,8 @@ public:
                 facts.last_use_ns = identity_of(lock).mtime_ns;
             if (const auto content = read_manifest(at->path(), check_depth::full)) {
                 facts.size = content->total_size();
-                facts.damage = find_damage(at->path(), *content, depth);
+                facts.damage = of_this_boot(at->path()) ? find_damage(at->path(), *content, depth)
+                                                        : not_written_out(at->path());
             } else {
                 facts.damage = content.error().message();
             }
@@ -203,6 +215,18 @@ public:
         if (auto gone = take_away(entry_path(kind, key)); !gone)
             return gone.error();
         ::unlink(use.c_str());
+        return true;
+    }
+
+    /// Takes away an entry that is no good, although others may use it: nobody finds it any more, and
+    /// what they have open stays. False when it is not there: another one may be in its place.
+    result<bool> set_aside(std::string_view kind, std::string_view key,
+                           const unique_fd& directory) const {
+        const auto path = entry_path(kind, key);
+        if (!detail::is_same_file(directory.get(), path))
+            return false;
+        if (auto gone = take_away(path); !gone)
+            return gone.error();
         return true;
     }
 
@@ -244,6 +268,19 @@ private:
         return {};
     }
 
+    [[nodiscard]] static std::string not_written_out(const std::filesystem::path& entry) {
+        return entry.string() + " was not written out before this host booted anew";
+    }
+
+    /// False for an entry that a crash of this host may have left with holes.
+    [[nodiscard]] bool of_this_boot(const std::filesystem::path& entry) const {
+        const auto path = entry / unsynced_name;
+        if (::access(path.c_str(), F_OK) != 0)
+            return true;
+        const auto noted = detail::read_text(path);
+        return noted && !noted->empty() && *noted == boot_;
+    }
+
     /// Renames `path` out of sight, then deletes it: nobody ever sees half of an entry.
     [[nodiscard]] result<void> take_away(const std::filesystem::path& path) const {
         auto grave = temporary_directory::create(temporary_parent());
@@ -258,10 +295,14 @@ private:
                                        temporary_directory& made,
                                        const make_options& options) const {
         const std::filesystem::path target = entry_path(kind, key);
+        const bool durable = options.durable || boot_.empty();
+        if (!durable)
+            if (auto noted = detail::write_text(made.path() / unsynced_name, boot_); !noted)
+                return noted;
         if (auto written = write_manifest(made.path(), options.check_every_time); !written)
             return written;
         ::chmod(made.path().c_str(), 0755);
-        if (options.durable) {
+        if (durable) {
             // One syncfs is far cheaper than a thousand fsyncs, and reports lost writes as well.
             const unique_fd directory{
                 ::open(made.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
@@ -277,7 +318,7 @@ private:
                 return gone;
         }
         made.release();
-        if (options.durable) {
+        if (durable) {
             const unique_fd parent{
                 ::open(target.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
             if (parent)
@@ -287,6 +328,7 @@ private:
     }
 
     std::filesystem::path root_;
+    std::string boot_;
 };
 
 }  // namespace ktstr::host

@@ -29,6 +29,9 @@
 namespace ktstr::host {
 
 inline constexpr std::string_view manifest_name = ".manifest";
+/// In an entry that was not written out to disk: the id of the boot in which it was made. After another
+/// one its files may have holes behind a sound manifest. No part of its content.
+inline constexpr std::string_view unsynced_name = ".unsynced";
 
 struct manifest_file {
     std::string path;  ///< relative to the entry
@@ -118,7 +121,8 @@ inline result<void> write_manifest(const std::filesystem::path& directory,
             continue;
         manifest_file file;
         file.path = at->path().lexically_relative(directory).string();
-        if (file.path == manifest_name || file.path.find('\n') != std::string::npos)
+        if (file.path == manifest_name || file.path == unsynced_name ||
+            file.path.find('\n') != std::string::npos)
             continue;
         auto hash = hash_file(at->path());
         if (!hash)

@@ -107,15 +107,30 @@ public:
         return true;
     }
 
-    /// Throws a template away that did not wake; the next test that needs it gets a new one.
-    void distrust(clone& broken) {
+    /// Takes a template that did not wake out of the cache, for other runs to make another. In this run
+    /// its kind of machine boots from now on: what kept one clone from waking may be this host, and then
+    /// every test would wait for the next one too. Returns what was done, in words.
+    [[nodiscard]] std::string distrust(clone& broken, const std::string& what) {
         const auto key = broken.source.key;
-        broken.source.in_use.reset();
+        std::shared_ptr<slot> there;
         {
             const std::lock_guard lock(mutex_);
-            slots_.erase(key);
+            if (const auto found = slots_.find(key); found != slots_.end())
+                there = found->second;
         }
-        (void)cache_.remove(template_kind, key);
+        const auto gone = cache_.set_aside(template_kind, key, *broken.source.directory);
+        broken.source.in_use.reset();
+        if (there) {
+            const std::lock_guard lock(there->making);
+            there->made =
+                plain_error("clone", std::string(to_text(broken.machine->topology)),
+                            "an earlier clone of this run did not come up (" + what + ")");
+        }
+        if (!gone)
+            return "its template stays, and is not used any more in this run: " +
+                   gone.error().message();
+        return *gone ? "its template is taken out of the cache, and not used any more in this run"
+                     : "its template has been taken out of the cache before";
     }
 
 private:
@@ -213,7 +228,8 @@ private:
             mine = there;
         }
         const std::lock_guard lock(mine->making);
-        if (!mine->made) {
+        const bool asked_before = mine->made.has_value();
+        if (!asked_before) {
             initramfs archive;
             mine->made = obtain_template(
                 cache_, *key, request, say_,
@@ -232,6 +248,11 @@ private:
                     return archive.path;
                 },
                 template_cache_limit);
+        }
+        if (asked_before && !*mine->made) {
+            auto known = mine->made->error();
+            known.reason += "; it is not tried again in this run";
+            return known;
         }
         return *mine->made;
     }

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,7 +44,26 @@ struct machine_template {
     std::filesystem::path state;
     std::string program_id;  ///< the test program that booted it, by content
     std::shared_ptr<unique_fd> in_use;
+    std::shared_ptr<unique_fd> directory;  ///< see cache_entry
 };
+
+/// What a machine saved under KVM depends on besides the CPU: the host's kernel and microcode decide which
+/// features a guest really has and what its saved state means. `cpuinfo`: the text of /proc/cpuinfo.
+[[nodiscard]] inline std::string kvm_of_host(const ::utsname& kernel, std::string_view cpuinfo) {
+    auto text = std::string(kernel.release) + '\n' + kernel.version + '\n';
+    if (const auto at = cpuinfo.find("microcode"); at != std::string_view::npos)
+        text += cpuinfo.substr(at, cpuinfo.find('\n', at) - at);
+    return text;
+}
+
+inline const std::string& kvm_of_host() {
+    static const std::string known = [] {
+        ::utsname kernel{};
+        ::uname(&kernel);
+        return kvm_of_host(kernel, detail::read_text("/proc/cpuinfo").value_or(""));
+    }();
+    return known;
+}
 
 struct template_request {
     host::machine machine;  ///< as for a cold boot; boot, ram and disks are filled in here
@@ -56,6 +76,7 @@ struct template_request {
     std::string agent_id;                       ///< of its agent; empty: only this program has it
     std::string base_id;                        ///< of the libraries and modules
     std::string kernel_release;                 ///< for people
+    std::string host_kvm = kvm_of_host();
     double slowdown = 1;
     std::vector<int> process_cpus = {};  ///< host CPUs it boots on; empty: any
     std::chrono::milliseconds work{};    ///< at most, for what it does before it rests
@@ -100,7 +121,7 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
 [[nodiscard]] inline result<std::string> template_key(const template_request& request) {
     const auto& m = request.machine;
     content_hash hash;
-    hash.add(std::string_view("ktstr template 1")).add(std::string_view(version));
+    hash.add(std::string_view("ktstr template 2")).add(std::string_view(version));
     hash.add(wire::protocol_version);
     hash.add(std::string_view(request.agent_id.empty() ? request.program_id : request.agent_id));
     for (const auto& file : {m.kernel, request.qemu.path})
@@ -119,6 +140,8 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     for (const auto size : request.disk_sizes)
         hash.add(size);
     hash.add(std::string_view(detail::cpu_of_host()));
+    if (m.accel == accelerator::kvm)
+        hash.add(std::string_view(request.host_kvm));
     return hash.hex();
 }
 
@@ -358,6 +381,7 @@ private:
     for (int node = 0; node < nodes; ++node)
         ready.ram.push_back(entry->path / ram_name(node));
     ready.in_use = entry->in_use;
+    ready.directory = entry->directory;
     return ready;
 }
 

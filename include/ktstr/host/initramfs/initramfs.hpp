@@ -81,7 +81,7 @@ inline result<void> add_identity(content_hash& hash, const std::filesystem::path
 /// Names a set of inputs by paths, times and sizes: no content is read.
 inline result<std::string> key_of(const initramfs_input& input) {
     content_hash hash;
-    hash.add(std::string_view{"ktstr initramfs 1"});
+    hash.add(std::string_view{"ktstr initramfs 2"});
     if (auto added = add_identity(hash, input.init_elf); !added)
         return added.error();
     for (const guest_program& program : input.programs) {

@@ -4,6 +4,8 @@
 // Host side.
 #pragma once
 
+#include <ktstr/host/cache/boot_id.hpp>
+
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -16,17 +18,6 @@
 #include <unistd.h>
 
 namespace ktstr::host {
-
-namespace detail {
-
-[[nodiscard]] inline std::string boot_id() {
-    std::ifstream in("/proc/sys/kernel/random/boot_id");
-    std::string id;
-    std::getline(in, id);
-    return id;
-}
-
-}  // namespace detail
 
 /// QEMU's own words in the error of a machine that did not start, if it is KVM that they blame: where
 /// hardware virtualization is only pretended, QEMU ends before a guest runs ("kvm_buf_set_msrs:
@@ -53,7 +44,7 @@ namespace detail {
     const std::filesystem::path& cache_root) {
     std::ifstream in(cache_root / "kvm-failed");
     std::string id, words;
-    if (std::getline(in, id) && std::getline(in, words) && !id.empty() && id == detail::boot_id())
+    if (std::getline(in, id) && std::getline(in, words) && !id.empty() && id == boot_id())
         return words;
     return std::nullopt;
 }
@@ -62,7 +53,7 @@ inline void remember_kvm_failure(const std::filesystem::path& cache_root, std::s
     const auto note = cache_root / "kvm-failed";
     const auto fresh = note.string() + '.' + std::to_string(::getpid());
     std::error_code ignored;
-    if (std::ofstream out(fresh); out << detail::boot_id() << '\n' << words << '\n')
+    if (std::ofstream out(fresh); out << boot_id() << '\n' << words << '\n')
         std::filesystem::rename(fresh, note, ignored);
 }
 

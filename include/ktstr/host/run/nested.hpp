@@ -218,8 +218,12 @@ namespace detail {
         if (ended || woke || !outer->is_clone() || stop_signal::received() != 0)
             break;
         // Nothing has run in it: another machine may.
-        why_cold = "its template did not wake up and is thrown away: " + ended.error().message();
-        (void)cache(setup->cache_root).remove(template_kind, outer->template_key);
+        const auto gone =
+            cache(setup->cache_root)
+                .set_aside(template_kind, outer->template_key, *outer->template_directory);
+        why_cold = std::string("its template did not wake up and ") +
+                   (gone ? "is taken out of the cache: " : "can't be taken out of the cache: ") +
+                   ended.error().message();
         outer->state.clear();
     }
     events.stop_ticking();

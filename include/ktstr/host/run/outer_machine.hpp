@@ -188,6 +188,7 @@ struct outer_machine {
     /// As a clone: what its devices begin with, and what must stay while it runs.
     std::filesystem::path state;
     std::string template_key;
+    std::shared_ptr<unique_fd> template_directory;  ///< see cache_entry
     std::shared_ptr<void> in_use;
 
     [[nodiscard]] bool is_clone() const noexcept { return !state.empty(); }
@@ -376,6 +377,7 @@ namespace detail {
     outer.machine = std::move(m);
     outer.state = source->state;
     outer.template_key = std::move(*key);
+    outer.template_directory = source->directory;
     outer.in_use = std::make_shared<std::pair<machine_template, payload>>(std::move(*source),
                                                                           std::move(*files));
     return {};

@@ -165,8 +165,7 @@ private:
             if (cloned.machine)
                 request.machine = *cloned.machine;
             else if (auto booting = cold_machine(request, shape); !booting)
-                return {not_run(test, attempt, shape, reason::infrastructure,
-                                booting.error().message())};
+                return no_machine(test, attempt, shape, booting.error());
         }
         const auto cpus = static_cast<std::size_t>(
             test.spec.cpu_budget.value_or(test.spec.host_only ? 1 : shape.total_cpus()));
@@ -180,22 +179,32 @@ private:
         if (cloned.machine) {
             if (clones_.attach(cloned)) {
                 put(cloned, request);
+            } else if (stop_signal::received() != 0) {
+                return {{}, true};
             } else if (auto booting = cold_machine(request, shape); !booting) {
-                return {not_run(test, attempt, shape, reason::infrastructure,
-                                booting.error().message())};
+                return no_machine(test, attempt, shape, booting.error());
             }
         }
         std::vector<std::string> notes = place(request, test.spec, share);
-        auto prepared = cloned.machine ? ahead.take(machine_of(request)) : next_machine::started{};
-        auto done = session(request, events_).run(std::move(prepared), meanwhile);
+        next_machine::started prepared;
+        if (cloned.machine)
+            prepared = ahead.take(machine_of(request));
+        else
+            ahead.drop();  // of another kind, or of a template that is not believed any more
+        auto done = [&] {
+            const tests_under_way::one counted(under_way_);
+            return session(request, events_).run(std::move(prepared), [&] {
+                under_way_.if_alone(meanwhile);
+            });
+        }();
         done.event.notes.insert(done.event.notes.end(), notes.begin(), notes.end());
         share.release();
         if (cloned.machine && !done.remains.said_hello && !done.remains.interrupted) {
             // A template that does not wake is not believed again, and the test gets a machine that
             // boots: its body has not begun.
-            const auto why = "the clone did not come up (" + done.event.message +
-                             "); its template is thrown away";
-            clones_.distrust(cloned);
+            const auto what = done.event.message;
+            const auto why =
+                "the clone did not come up (" + what + "); " + clones_.distrust(cloned, what);
             return run_attempt(test, attempt, ahead, meanwhile, &why);
         }
         if (request.machine && !cloned.machine)
@@ -237,6 +246,14 @@ private:
                 done.event.notes.push_back(kept.error().message());
         }
         return {std::move(done.event)};
+    }
+
+    /// A test that can't have one; or it is the stop signal that ended the wait for it.
+    [[nodiscard]] attempt_end no_machine(const test_case& test, int attempt, const topology& shape,
+                                         const error& why) {
+        if (stop_signal::received() != 0)
+            return {{}, true};
+        return {not_run(test, attempt, shape, reason::infrastructure, why.message())};
     }
 
     /// The machine of a test that boots.
@@ -349,6 +366,7 @@ private:
     reservations& shares_;
     clone_sources clones_;
     archives_in_use archive_in_use_;
+    tests_under_way under_way_;
     std::mutex mutex_;
     std::atomic<std::size_t> next_{0};
     std::atomic<bool> impossible_{false};

@@ -7,6 +7,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/scope_exit.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/cache/file_lock.hpp>
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/process/child.hpp>
 #include <ktstr/host/run/console_watch.hpp>
@@ -376,6 +377,11 @@ private:
         if (!vcpus)
             return refused(std::move(vcpus).error());
         vcpus_ = std::move(*vcpus);
+        // By now QEMU has its memory open. What was taken out of the cache meanwhile never comes back, so
+        // both are of one template if this is true.
+        if (clone_ && !detail::is_same_file(state_.get(), request.state))
+            return plain_error("use the template", request.state.parent_path().string(),
+                               "it was taken out of the cache while the clone was started");
         has_steal_ = request.machine.accel == accelerator::kvm && !vcpus_.empty() &&
                      qmp_.has_steal_clock(vcpus_.front());
         return {};
