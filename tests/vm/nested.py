@@ -1,12 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""nested.py STEAL_PROGRAM REFERENCE_PROGRAM: real KVM, vhost-vsock, steal time, and the mask as its cause."""
+"""nested.py STEAL_PROGRAM REFERENCE_PROGRAM CLONES EDITED: real KVM, vhost-vsock, steal time, and the mask as its cause;
+the machine around the tests is a clone, runs the program of now, and boots when its template does not wake. CLONES and
+EDITED are two builds of clones.cpp."""
+import glob
+import os
+import shutil
 import sys
+import tempfile
 
 import expect
 
-steal, reference = sys.argv[1:]
+steal, reference, *builds = sys.argv[1:]
 wrong = []
+MADE = "booting the machine around nested runs"
+BOOTED = "the machine around the tests boots cold: "
 heard = []
 TICKS_OF_4X = 6 * 5 * 100  # six of eight vCPUs wait, five seconds, 100 ticks a second
 
@@ -42,6 +50,55 @@ if ticks is None or ticks * 10 >= TICKS_OF_4X // 2:
 name = "cpu_budget_overcommit_accrues_guest_steal"
 events = run(reference, {name: ("pass", None)}, 0)
 print("reference:", {k: events.get(name, {}).get(k) for k in ("steal_guest_ticks", "steal_host_ns", "body_s")})
+
+# ---- the machine around the tests is a clone ------------------------------------------------------
+place = tempfile.mkdtemp(prefix="ktstr-nested-")
+cache = expect.private_cache(os.path.join(place, "cache"), hidden=("templates", "payload", "initramfs", "locks", "tmp"))
+
+
+def identity(case, program):
+    """Runs the test that says which program it is. Returns what the body and what the run said."""
+    kept = os.path.join(place, "kept")
+    code, events, said, _ = expect.run(program, "--accel", "nested", "--filter", "identity", "--keep", "--artifacts",
+                                       kept, environment={"KTSTR_CACHE_DIR": cache})
+    print("tried:", case, flush=True)
+    heard.append(said)
+    wrong.extend(f"{case}: {line}" for line in expect.compare(events, {"identity": ("pass", None)}))
+    wrong.extend(f"{case}: {line}" for line in expect.boots(events, said))
+    if code != 0:
+        wrong.append(f"{case}: exit code {code}")
+        return {}, said
+    output = open(os.path.join(events["identity"]["artifacts"], "output.txt")).read()
+    return dict(line.split(" ", 1) for line in output.splitlines()), said
+
+
+first, said = identity("the template is made", builds[0])
+if MADE not in said and BOOTED not in said:
+    wrong.append("a new cache: neither was a machine around the tests made, nor is it said why it boots")
+# A template that can't be made in time is a cold boot, and nothing is to be seen of its clones.
+if BOOTED not in said:
+    again, said = identity("and used", builds[0])
+    if MADE in said or BOOTED in said:
+        wrong.append("the second run did not use the machine that the first one made")
+    for name in ("random", "boot_id", "uuid"):
+        if first.get(name) == again.get(name):
+            wrong.append(f"two clones of one machine share {name}: {first.get(name)}")
+    edited, said = identity("by another build of the program", builds[1])
+    if MADE in said or BOOTED in said:
+        wrong.append("another build of the program cost another machine")
+    if (first.get("build"), again.get("build"), edited.get("build")) != ("1", "1", "2"):
+        wrong.append(f"the program that runs is not the one of now: {first}, {again}, {edited}")
+    for path in glob.glob(os.path.join(cache, "templates", "*", "state")):
+        stat = os.stat(path)
+        with open(path, "r+b") as state:
+            state.write(b"\0" * 64)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    _, said = identity("a template that QEMU refuses", builds[0])
+    if "its template did not wake up and is thrown away" not in said:
+        wrong.append("a template that was refused: nobody says so")
+    if glob.glob(os.path.join(cache, "templates", "*", "state")):
+        wrong.append("a template that was refused is still there")
+shutil.rmtree(place)
 
 # Emulation has no steal clock: skipped, and said why.
 code, events, said, _ = expect.run(reference, "--accel", "tcg")

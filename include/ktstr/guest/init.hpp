@@ -90,14 +90,11 @@ inline void say(const std::string& text) {
         if (opened && command_line_value(*command_line, "ktstr.template")) {
             agent ready(link(), {.is_init = true});
             ready.make_ready();
-            if (auto ran = run_first_command(); !ran) {
-                say(ran.error().message());
-                power_off();
-            }
             const bool vsock = command_line->find("ktstr.link=vsock") != std::string::npos;
-            if (auto woken = stand_by(std::move(*opened), vsock,
-                                      prove_template(*command_line, ready.machine()),
-                                      [&ready](std::uint64_t size) { ready.change_program(size); }))
+            if (auto woken =
+                    stand_by(std::move(*opened), vsock,
+                             prove_template(*command_line, ready.machine()), run_first_command,
+                             [&ready](std::uint64_t size) { ready.change_program(size); }))
                 ready.serve(std::move(*woken));
             else
                 say(woken.error().message());

@@ -170,10 +170,11 @@ namespace detail {
 
 }  // namespace detail
 
-/// The template's side of the link: hello, rest, wait. Returns in a clone, with its link;
-/// `new_program` is called when bodies are to run in another program than the template's.
+/// The template's side of the link: hello, its work if it has any, rest, wait. Returns in a clone, with
+/// its link; `new_program` is called when bodies are to run in another program than the template's.
 [[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock,
                                            const wire::topology_proof& proof,
+                                           const std::function<result<void>()>& work,
                                            const std::function<void(std::uint64_t)>& new_program) {
     link builder(std::move(connected));
     utsname names{};
@@ -192,6 +193,8 @@ namespace detail {
     }
     if (auto mounted = detail::mount_program(); !mounted)
         return std::move(mounted).error();
+    if (auto done = work(); !done)
+        return std::move(done).error();
     ::sync();
     builder.send(wire::settled{detail::wait_for_rest()});
     if (vsock) {

@@ -152,7 +152,7 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     text += ", " + std::to_string(m.memory_mib) + " MiB, " + std::string(to_text(m.accel)) +
             ", kernel " +
             (request.kernel_release.empty() ? m.kernel.string() : request.kernel_release) + ", " +
-            std::string(to_text(m.link));
+            std::string(to_text(m.link)) + (m.nested_virtualization ? ", around nested runs" : "");
     for (const auto& word : m.kernel_args)
         text += ", " + word;
     return text;

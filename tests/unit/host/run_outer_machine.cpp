@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The machine around a nested run: which templates it holds, and what tells two kinds apart.
+#include <ktstr/host/run/outer_machine.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <string>
+
+using namespace ktstr;
+using namespace ktstr::host;
+
+namespace {
+
+test_spec shaped(int llcs, int cores) {
+    test_spec spec;
+    spec.llcs = llcs;
+    spec.cores = cores;
+    return spec;
+}
+template <class Edit>
+test_spec edited(test_spec spec, const Edit& edit) {
+    edit(spec);
+    return spec;
+}
+
+const test_case small{"small", "a.cpp", 1, shaped(1, 2), nullptr};
+const test_case also_small{"also_small", "a.cpp", 2, shaped(1, 2), nullptr};
+const test_case wide{"wide", "a.cpp", 3, shaped(2, 4), nullptr};
+const test_case roomy{"roomy", "a.cpp", 4,
+                      edited(shaped(1, 2), [](test_spec& s) { s.memory_mib = 2048; }), nullptr};
+const test_case tuned{
+    "tuned", "a.cpp", 5,
+    edited(shaped(1, 2), [](test_spec& s) { s.kernel_args.push_back("nohz=off"); }), nullptr};
+const test_case cold{"cold", "a.cpp", 6,
+                     edited(shaped(1, 16), [](test_spec& s) { s.no_clone = true; }), nullptr};
+const test_case dedicated{"dedicated", "a.cpp", 7,
+                          edited(shaped(1, 2), [](test_spec& s) { s.performance_mode = true; }),
+                          nullptr};
+const test_case outside{"outside", "a.cpp", 8,
+                        edited(shaped(1, 64), [](test_spec& s) { s.host_only = true; }), nullptr};
+
+}  // namespace
+
+TEST_CASE("tests of one kind share a template, others do not", "[nested]") {
+    const options plain;
+    const auto two = host::detail::kinds_of(plain, {&small, &also_small, &wide});
+    CHECK(two.tests.size() == 2);
+    CHECK(two.vcpus == 8);
+    CHECK(two.memory_mib == 512);
+    CHECK(two.templates_mib ==
+          two.memory_mib + host::detail::kinds_of(plain, {&small}).templates_mib);
+    // Which of them is asked, and in which order, makes no other machine.
+    CHECK(two.text == host::detail::kinds_of(plain, {&wide, &also_small}).text);
+    for (const test_case* other : {&wide, &roomy, &tuned}) {
+        CAPTURE(other->name);
+        CHECK(host::detail::kinds_of(plain, {other}).text !=
+              host::detail::kinds_of(plain, {&small}).text);
+        CHECK(host::detail::kinds_of(plain, {&small, other}).tests.size() == 2);
+    }
+    options same_shape;
+    same_shape.topology = parse_topology("1n1l4c1t");
+    REQUIRE(same_shape.topology);
+    CHECK(host::detail::kinds_of(same_shape, {&small, &wide}).tests.size() == 1);
+}
+
+TEST_CASE("what is no clone has no template, but counts for the machine's size", "[nested]") {
+    const auto kinds = host::detail::kinds_of({}, {&cold, &dedicated, &outside});
+    CHECK(kinds.tests.empty());
+    CHECK(kinds.text.empty());
+    CHECK(kinds.templates_mib == 0);
+    CHECK(kinds.vcpus == 16);
+    CHECK(kinds.memory_mib == 1024);
+}
+
+TEST_CASE("the first command names each kind's test and the run's own switches", "[nested]") {
+    outer_machine outer;
+    outer.environment = {"PATH=/bin", "HOME=/root"};
+    outer.kinds = host::detail::kinds_of({}, {&small, &wide});
+    options wanted;
+    wanted.topology = parse_topology("1n1l4c1t");
+    host_setup setup;
+    setup.calibration_ns = 77;
+    const auto text = host::detail::first_command(outer, wanted, setup).content;
+    CHECK(text.starts_with("PATH=/bin\nHOME=/root\n\n/init\n--accel\nkvm\n"));
+    for (const char* words :
+         {"\n--internal-templates\n", "\n--internal-calibration\n77\n", "\n--topology\n1n1l4c1t\n",
+          "\n--filter\nsmall\n", "\n--filter\nwide\n"})
+        CHECK(text.find(words) != std::string::npos);
+}
