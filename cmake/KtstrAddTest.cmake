@@ -2,14 +2,18 @@
 # The two functions a project uses: ktstr_add_test(), and ktstr_discover_tests() for a program built otherwise.
 
 # ktstr_add_test(<target> SOURCES <file>... [LIBRARIES <target>...] [DISCOVERY_MODE POST_BUILD|PRE_TEST|NONE]
-#                [PREFIX <text>] [ARGS <arg>...] [LABELS <label>...] [PROPERTIES <property> <value>...])
+#                [PREFIX <text>] [ARGS <arg>...] [LABELS <label>...] [PROPERTIES <property> <value>...]
+#                [COMPILED_MAIN])
 #
 # A test program of these sources, and one CTest test for each KTSTR_TEST in it. LIBRARIES are linked to it. The
 # rest is as for ktstr_discover_tests(); NONE registers nothing, for a program that is run by other means.
 #
+# COMPILED_MAIN takes the main that was compiled when ktstr was installed with -DKTSTR_INSTALL_MAIN=ON, instead of
+# compiling it here; an error if there is none, or if it was compiled by another compiler or with other options.
+#
 # Test files belong in SOURCES, not in a static library: the linker would leave them out.
 function(ktstr_add_test target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "DISCOVERY_MODE;PREFIX" "SOURCES;LIBRARIES;ARGS;LABELS;PROPERTIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "COMPILED_MAIN" "DISCOVERY_MODE;PREFIX" "SOURCES;LIBRARIES;ARGS;LABELS;PROPERTIES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "ktstr_add_test(${target}): unknown argument '${arg_UNPARSED_ARGUMENTS}'")
   endif()
@@ -18,9 +22,14 @@ function(ktstr_add_test target)
   endif()
 
   add_executable(${target} ${arg_SOURCES})
-  ktstr_detail_main_object(main_object ${arg_LIBRARIES})
-  target_link_libraries(${target} PRIVATE ktstr::main_libraries ${arg_LIBRARIES})
-  target_sources(${target} PRIVATE $<TARGET_OBJECTS:${main_object}>)
+  if(arg_COMPILED_MAIN)
+    ktstr_detail_check_compiled_main(${target})
+    target_link_libraries(${target} PRIVATE ktstr::compiled_main ${arg_LIBRARIES})
+  else()
+    ktstr_detail_main_object(main_object ${arg_LIBRARIES})
+    target_link_libraries(${target} PRIVATE ktstr::main_libraries ${arg_LIBRARIES})
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${main_object}>)
+  endif()
 
   if("${arg_DISCOVERY_MODE}" STREQUAL "NONE")
     return()
@@ -34,8 +43,50 @@ function(ktstr_add_test target)
   ktstr_discover_tests(${target} ${forward} ARGS ${arg_ARGS} LABELS ${arg_LABELS} PROPERTIES ${arg_PROPERTIES})
 endfunction()
 
-# The heavy translation unit is by far the dearest to compile, and it is the same for all programs that are compiled
-# alike: they share one object, whichever folder they are in.
+# What the objects of a program have to agree on: the compiler, and those of the directory's options that change what
+# code they are for. Optimization, debug information, warnings, folders and a project's own macros do not.
+function(ktstr_detail_ways out_compiler out_options)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
+  separate_arguments(options UNIX_COMMAND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${type}}")
+  get_property(of_directory DIRECTORY PROPERTY COMPILE_OPTIONS)
+  get_property(definitions DIRECTORY PROPERTY COMPILE_DEFINITIONS)
+  list(TRANSFORM definitions PREPEND "-D")
+  list(APPEND options ${of_directory} ${definitions})
+  set(kept "")
+  foreach(option IN LISTS options)
+    if(option MATCHES "^-D" AND NOT option MATCHES "^-D_?(_GLIBCXX|_LIBCPP|KTSTR)")
+      continue()
+    endif()
+    if(option MATCHES "^-(f|m|D|std)" AND NOT option MATCHES "^-f(no-)?(diagnostics|color-diagnostics|omit-frame-pointer)")
+      list(APPEND kept "${option}")
+    endif()
+  endforeach()
+  list(SORT kept)
+  list(REMOVE_DUPLICATES kept)
+  list(JOIN kept " " kept)
+  set(${out_compiler} "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}" PARENT_SCOPE)
+  set(${out_options} "${kept}" PARENT_SCOPE)
+endfunction()
+
+function(ktstr_detail_check_compiled_main target)
+  if(NOT TARGET ktstr::compiled_main)
+    message(FATAL_ERROR "ktstr_add_test(${target}): this ktstr was installed without a COMPILED_MAIN; install it with "
+                        "-DKTSTR_INSTALL_MAIN=ON, or leave COMPILED_MAIN out")
+  endif()
+  ktstr_detail_ways(compiler options)
+  if(NOT "${compiler}" STREQUAL "${KTSTR_COMPILED_MAIN_COMPILER}")
+    message(FATAL_ERROR "ktstr_add_test(${target}): the COMPILED_MAIN is of ${KTSTR_COMPILED_MAIN_COMPILER}, and this "
+                        "project is compiled by ${compiler}; install ktstr with this compiler, or leave COMPILED_MAIN out")
+  endif()
+  if(NOT "${options}" STREQUAL "${KTSTR_COMPILED_MAIN_OPTIONS}")
+    message(FATAL_ERROR "ktstr_add_test(${target}): the COMPILED_MAIN was compiled with '${KTSTR_COMPILED_MAIN_OPTIONS}', "
+                        "and this directory with '${options}'; install ktstr with these options, or leave COMPILED_MAIN "
+                        "out")
+  endif()
+endfunction()
+
+# The heavy translation units are by far the dearest to compile, and they are the same for all programs that are compiled
+# alike: they share one set of objects, whichever folder they are in.
 function(ktstr_detail_main_object out)
   set(key "${ARGN}")
   foreach(property IN ITEMS COMPILE_OPTIONS COMPILE_DEFINITIONS INCLUDE_DIRECTORIES)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Writes the one heavy source file of a test program with the identity of the guest's agent in it: a hash of all headers
+# Writes the heavy source files of a test program, the parts of its main, with the identity of the guest's agent in it: a hash of all headers
 # but those of the host's side. Configures again when one of them changes. meson.build computes the same.
-function(ktstr_configure_main output)
+function(ktstr_configure_main out)
   set(root "${PROJECT_SOURCE_DIR}/include/ktstr")
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${root}" "${root}/*.hpp")
   list(FILTER headers EXCLUDE REGEX "^(host|adapters)/")
@@ -13,5 +13,11 @@ function(ktstr_configure_main output)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${root}/${header}")
   endforeach()
   string(SHA256 agent_identity "${contents}")
-  configure_file("${PROJECT_SOURCE_DIR}/cmake/ktstr_main.cpp.in" "${output}" @ONLY)
+  set(sources "")
+  foreach(part IN ITEMS host guest reports)  # the dearest first
+    set(source "${CMAKE_CURRENT_BINARY_DIR}/ktstr_main_${part}.cpp")
+    configure_file("${PROJECT_SOURCE_DIR}/cmake/ktstr_main.cpp.in" "${source}" @ONLY)
+    list(APPEND sources "${source}")
+  endforeach()
+  set(${out} "${sources}" PARENT_SCOPE)
 endfunction()

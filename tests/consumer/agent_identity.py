@@ -29,7 +29,7 @@ def run(*command):
 
 
 def identity(build):
-    return re.search(r'KTSTR_AGENT_IDENTITY "([0-9a-f]{64})"', (work / build / "ktstr_main.cpp").read_text())[1]
+    return re.search(r'KTSTR_AGENT_IDENTITY "([0-9a-f]{64})"', (work / build / "ktstr_main_host.cpp").read_text())[1]
 
 
 def differ(name):
@@ -53,8 +53,8 @@ project = work / "project"
 (project / "subprojects").mkdir(parents=True)
 (project / "subprojects" / "ktstr").symlink_to(tree)
 (project / "meson.build").write_text("project('p', 'cpp', default_options: ['cpp_std=c++20'])\n"
-                                     "configure_file(input: subproject('ktstr').get_variable('main_source'), "
-                                     "output: 'ktstr_main.cpp', copy: true)\n")
+                                     "configure_file(input: subproject('ktstr').get_variable('main_sources')[0], "
+                                     "output: 'ktstr_main_host.cpp', copy: true)\n")
 run("meson", "setup", work / "meson", project)
 before = identity("cmake")
 if identity("meson") != before:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """check.py KIND SOURCE_DIR BUILD_DIR WORK_DIR GENERATOR COMPILER -- ktstr as a user's project takes it in.
 
-KIND is find_package, add_subdirectory or meson. Builds the project of that name beside this file against the tree
+KIND is find_package, compiled_main, add_subdirectory or meson. Builds the project of that name beside this file against the tree
 (for find_package: against what its build installs), runs the test that needs no machine, and reads what the user's
 test runner knows of the tests.
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+PARTS = ("host", "guest", "reports")
 NAMES = {"sum_on_the_host", "large_machine_small_budget", "larger_than_most_hosts"}
 
 
@@ -69,6 +70,42 @@ def find_package(source, tree_build, work, generator, compiler):
     cmake_build("find_package", work, generator, compiler, f"-DCMAKE_PREFIX_PATH={prefix}")
 
 
+def compiled_main(source, tree_build, work, generator, compiler):
+    tree, prefix = work / "tree", work / "prefix"
+    run("cmake", "-S", source, "-B", tree, "-G", generator, f"-DCMAKE_CXX_COMPILER={compiler}", "-DKTSTR_INSTALL_MAIN=ON",
+        "-DKTSTR_BUILD_TESTS=OFF", "-DKTSTR_BUILD_EXAMPLES=OFF", "-DKTSTR_BUILD_TOOL=OFF")
+    run("cmake", "--build", tree)
+    run("cmake", "--install", tree, "--prefix", prefix)
+    # What it does not depend on may differ; a warning's option must be no reason to refuse it.
+    cmake_build("compiled_main", work, generator, compiler, f"-DCMAKE_PREFIX_PATH={prefix}",
+                "-DCMAKE_CXX_FLAGS=-O1 -g -Wall -DMINE=1")
+    built = {path.name for path in (work / "build").rglob("*.o")}
+    equal(built, {"my_tests.cpp.o"}, "nothing of ktstr is compiled in a project with COMPILED_MAIN")
+
+    without = work / "without"
+    run("cmake", "--install", tree_build, "--prefix", without)
+    for case, words, *arguments in (
+            ("another option", "compiled with '', and this directory with '-fsanitize=address'",
+             f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_CXX_FLAGS=-fsanitize=address"),
+            ("another mode of the library", "-D_GLIBCXX_DEBUG", f"-DCMAKE_PREFIX_PATH={prefix}",
+             "-DCMAKE_CXX_FLAGS=-D_GLIBCXX_DEBUG"),
+            ("no compiled main", "was installed without a COMPILED_MAIN", f"-DCMAKE_PREFIX_PATH={without}")):
+        refused(case, words, generator, compiler, work, *arguments)
+    facts = prefix / "share/cmake/ktstr/ktstr-compiled-main.cmake"
+    facts.write_text(facts.read_text().replace("[==[GNU ", "[==[GNU 1.").replace("[==[Clang ", "[==[Clang 1."))
+    refused("another compiler", "the COMPILED_MAIN is of", generator, compiler, work, f"-DCMAKE_PREFIX_PATH={prefix}")
+
+
+def refused(case, words, generator, compiler, work, *arguments):
+    """The project is not even configured, with these words in the reason."""
+    done = subprocess.run(["cmake", "-S", str(HERE / "compiled_main"), "-B", str(work / case.replace(" ", "-")), "-G",
+                           generator, f"-DCMAKE_CXX_COMPILER={compiler}", *arguments], capture_output=True, text=True)
+    said = " ".join(done.stderr.split())
+    if done.returncode == 0 or words not in said or "leave COMPILED_MAIN out" not in said:
+        sys.exit(f"{case}: ended with {done.returncode} and said {done.stderr}")
+    print("ok: refused:", case)
+
+
 def add_subdirectory(source, _, work, generator, compiler):
     cmake_build("add_subdirectory", work, generator, compiler, f"-DKTSTR_SOURCE_DIR={source}")
     if (work / "build" / "ktstr" / "bin").exists():
@@ -99,12 +136,13 @@ def meson(source, _, work, __, compiler):
     run("meson", "install", "-C", work / "tree", "--no-rebuild")
     found = {"PKG_CONFIG_PATH": str(prefix / "share" / "pkgconfig")}
     version = run("pkg-config", "--modversion", "ktstr", environment=found).strip()
-    main_source = run("pkg-config", "--variable=main_source", "ktstr", environment=found).strip()
-    equal(main_source, str(prefix / "share/cmake/ktstr/ktstr_main.cpp"), f"main_source of ktstr {version}'s ktstr.pc")
+    main_sources = run("pkg-config", "--variable=main_sources", "ktstr", environment=found).split()
+    equal(main_sources, [str(prefix / f"share/cmake/ktstr/ktstr_main_{part}.cpp") for part in PARTS],
+          f"main_sources of ktstr {version}'s ktstr.pc")
     flags = run("pkg-config", "--cflags", "ktstr", environment=found).split()
     run(compiler, "-std=c++20", "-fsyntax-only", *flags, HERE / "my_tests.cpp")
-    run(compiler, "-std=c++20", "-fsyntax-only", *flags, main_source)
-    print("ok: pkg-config's flags compile a test file and the main file")
+    run(compiler, "-std=c++20", "-fsyntax-only", *flags, *main_sources)
+    print("ok: pkg-config's flags compile a test file and the main files")
 
 
 def main():
@@ -112,7 +150,8 @@ def main():
     work = pathlib.Path(work).resolve() / kind
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    consumers = {"find_package": find_package, "add_subdirectory": add_subdirectory, "meson": meson}
+    consumers = {"find_package": find_package, "compiled_main": compiled_main,
+                 "add_subdirectory": add_subdirectory, "meson": meson}
     consumers[kind](pathlib.Path(source).resolve(), tree_build, work, generator, compiler)
 
 

@@ -11,11 +11,11 @@
 #include <ktstr/host/report/json.hpp>
 #include <ktstr/host/report/junit.hpp>
 #include <ktstr/host/report/relay.hpp>
+#include <ktstr/host/report/report_list.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tap.hpp>
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -45,8 +45,8 @@ namespace ktstr::host {
 
 /// Adds the reporters that the options ask for. People get standard output, or standard error when
 /// a report wants the former.
-[[nodiscard]] inline result<void> open_reports(fan_out& reports, const options& wanted,
-                                               const environment& variables) {
+// Not inline: see report_list.hpp.
+result<void> open_reports(fan_out& reports, const options& wanted, const environment& variables) {
     if (wanted.internal.relay) {
         reports.add(std::make_unique<relay_reporter>(
             std::make_unique<fd_sink>(STDOUT_FILENO, "the relay")));
@@ -75,12 +75,6 @@ namespace ktstr::host {
         std::make_unique<fd_sink>(fd, fd == STDOUT_FILENO ? "standard output" : "standard error"),
         style_for(fd, wanted, variables)));
     return {};
-}
-
-/// How often the console wants to know the time.
-[[nodiscard]] inline std::chrono::milliseconds tick_period(const options& wanted) {
-    const int fd = wanted.stdout_is_report() ? STDERR_FILENO : STDOUT_FILENO;
-    return std::chrono::milliseconds(::isatty(fd) == 1 ? 100 : 1000);
 }
 
 }  // namespace ktstr::host

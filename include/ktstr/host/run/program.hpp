@@ -11,7 +11,7 @@
 #include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
-#include <ktstr/host/report/open_reports.hpp>
+#include <ktstr/host/report/report_list.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/report/text.hpp>

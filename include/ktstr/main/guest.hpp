@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The guest's part of a test program's main. Not inline: a second inclusion is a link error by name.
+#pragma once
+
+#include <ktstr/guest/agent.hpp>
+#include <ktstr/guest/init.hpp>
+#include <ktstr/guest/initialisers.hpp>
+#include <ktstr/main/seam.hpp>
+
+namespace ktstr::detail {
+
+int keep_host_only_body(int fd) {
+    guest::agent(guest::link(unique_fd(fd)), {.is_init = false}).serve();
+    return 0;
+}
+
+void take_guest_side() {
+    if (guest::is_guest_init())
+        guest::run_as_init();
+    guest::continue_as_body();
+}
+
+/// The first of the program's initialisers (100 and below are the implementation's own). PID 1 of a
+/// machine goes no further: it needs none of the program's globals, see guest/initialisers.hpp.
+[[gnu::constructor(101), gnu::used]] static void before_any_global() {
+    if (guest::is_guest_init() && guest::initialisers::put_off(&before_any_global))
+        guest::run_as_init();
+}
+
+}  // namespace ktstr::detail

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// The reports' part of a test program's main: every kind of report, and which of them a run writes.
+#pragma once
+
+#include <ktstr/host/report/open_reports.hpp>
