@@ -14,6 +14,13 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#ifdef KTSTR_LINKED_SCHEDULER
+int scheduler_library();
+#endif
+#ifdef KTSTR_LINKED_ZLIB
+extern "C" const char* zlibVersion();
+#endif
+
 namespace {
 
 constexpr const char* state = "/tmp/state";
@@ -45,6 +52,14 @@ void wait_for_body() {
 
 int main(int argc, char** argv) {
     const std::string_view fate = argc > 1 ? argv[1] : "";
+#ifdef KTSTR_LINKED_SCHEDULER
+    if (scheduler_library() != 42)
+        return 4;
+#endif
+#ifdef KTSTR_LINKED_ZLIB
+    if (zlibVersion() == nullptr)
+        return 5;
+#endif
     if (fate == "fails")
         return 2;
     if (fate != "never_attaches")

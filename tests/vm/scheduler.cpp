@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr scheduler fake{.name = "fake", .binary = "vm_fake_scheduler"};
+constexpr scheduler linked{.name = "linked", .binary = "vm_linked_scheduler"};
 
 void say_that_the_body_runs() {
     std::ofstream("/tmp/body");
@@ -27,6 +28,16 @@ KTSTR_TEST(scheduler_stays, scheduler = fake, scheduler_args = {"stays"}, durati
 KTSTR_TEST(scheduler_stays_and_the_body_fails, scheduler = fake, scheduler_args = {"stays"},
            duration = 1s) {
     KTSTR_CHECK(::access("/tmp/no such file", F_OK) == 0);
+}
+
+// It needs libraries that this program does not.
+KTSTR_TEST(scheduler_with_libraries, scheduler = linked, scheduler_args = {"stays"},
+           duration = 1s) {
+    KTSTR_CHECK(::access("/tmp/state", F_OK) == 0);
+}
+
+KTSTR_TEST(no_scheduler) {
+    KTSTR_CHECK(::access("/ktstr/scheduler", F_OK) != 0);
 }
 
 KTSTR_TEST(scheduler_leaves, scheduler = fake, scheduler_args = {"leaves"}, duration = 1s,

@@ -7,6 +7,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/files_disk.hpp>
 #include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/guest/link.hpp>
 #include <ktstr/version.hpp>
@@ -213,9 +214,9 @@ namespace detail {
     // Not sooner: the kernel draws what it gives to the new program (where it lies, its canary).
     if (order.program_size != 0)
         new_program(order.program_size);
-    if (order.mount_files &&
-        ::mount(wire::files_device, wire::files_root, "erofs", MS_RDONLY | MS_NODEV, "") != 0)
-        return system_error("mount the test's files", wire::files_device);
+    if (order.mount_files)
+        if (auto mounted = mount_files(); !mounted)
+            return std::move(mounted).error();
     return std::move(vsock ? reached : builder).begin_again();
 }
 

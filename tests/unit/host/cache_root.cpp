@@ -4,7 +4,11 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <filesystem>
 #include <string>
+
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "scratch_directory.hpp"
 
@@ -28,6 +32,39 @@ TEST_CASE("the cache is where the environment says, in the promised order") {
     CHECK(*cache_root() == "/home/somebody/.cache/ktstr");
     const environment_guard empty("KTSTR_CACHE_DIR", "");
     CHECK(*cache_root() == "/home/somebody/.cache/ktstr");
+}
+
+TEST_CASE("a cache that others can write to is refused, and the way out is named") {
+    const unit::scratch_directory scratch;
+    const auto root = scratch.path() / "a cache, mine";
+    const environment_guard own("KTSTR_CACHE_DIR", root.string());
+    const auto refusal = [] {
+        const auto found = cache_root();
+        return found ? std::string() : found.error().message();
+    };
+    using std::filesystem::perms;
+    CHECK(refusal().empty());  // not there yet
+    {
+        const auto mask = ::umask(0002);
+        CHECK_FALSE(make_cache_directory(root / "templates/deep"));
+        ::umask(mask);
+    }
+    CHECK(refusal().empty());
+    CHECK_FALSE(make_cache_directory(root / "templates"));
+    CHECK(make_cache_directory("/proc/none/at/all"));
+    for (const auto& directory : {root, root / "templates"})
+        for (const auto writer : {perms::group_write, perms::others_write}) {
+            std::filesystem::permissions(directory, writer, std::filesystem::perm_options::add);
+            CHECK(refusal().find("others may write to it") != std::string::npos);
+            CHECK(refusal().find("chmod go-w '" + directory.string() + "'") != std::string::npos);
+            std::filesystem::permissions(directory, writer, std::filesystem::perm_options::remove);
+            CHECK(refusal().empty());
+        }
+    if (::geteuid() == 0) {  // nobody else can give a directory away
+        REQUIRE(::chown(root.c_str(), 4321, 0) == 0);
+        CHECK(refusal().find("belongs to user 4321") != std::string::npos);
+        CHECK(refusal().find("KTSTR_CACHE_DIR") != std::string::npos);
+    }
 }
 
 TEST_CASE("a full disk is named with its remedy before anything is written") {

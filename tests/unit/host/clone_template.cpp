@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
-#include <ktstr/host/clone/test_program.hpp>
+#include <ktstr/host/initramfs/test_program.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

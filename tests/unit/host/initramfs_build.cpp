@@ -23,8 +23,16 @@ struct workshop {
     initramfs_input input;
 
     workshop() {
-        input.init_elf = scratch.write("bin/tests", dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib"));
+        start(dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib"));
         scratch.write("lib/liba.so.1", dynamic_elf({}));
+    }
+    /// A build leaves the program, and a run of it begins.
+    void start(const std::string& program) {
+        const auto path = scratch.path() / "bin/tests";
+        std::filesystem::remove(path);
+        auto opened = test_program::open(scratch.write("bin/tests", program));
+        REQUIRE(opened);
+        input.init = *std::move(opened);
     }
     [[nodiscard]] initramfs build() const {
         auto built = build_initramfs(input);
@@ -57,7 +65,7 @@ TEST_CASE("an initramfs holds the test, its libraries, its modules in order, and
           std::vector<std::string>{"/ktstr/modules/first.ko", "/ktstr/modules/second.ko"});
     const auto entries = unit::read_cpio(archive);
     const std::string here = shop.scratch.path().string().substr(1);
-    CHECK(entries.at("init").content == unit::content_of(shop.input.init_elf));
+    CHECK(entries.at("init").content == shop.input.init.bytes());
     CHECK(entries.at("init").mode == (S_IFREG | 0755U));
     CHECK(entries.at(here + "/lib/liba.so.1").content ==
           unit::content_of(shop.scratch.path() / "lib/liba.so.1"));
@@ -89,16 +97,93 @@ TEST_CASE("nothing changed: nothing is packed again") {
 }
 
 TEST_CASE("a rebuilt test is packed anew, its libraries are not") {
-    const workshop shop;
+    workshop shop;
     const initramfs first = shop.build();
     CHECK(shop.entries() == 2);
-    shop.scratch.write("bin/tests", dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib/"));
+    shop.start(dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib/"));
     const initramfs second = shop.build();
     CHECK(second.path != first.path);
     CHECK(second.id != first.id);
     CHECK(shop.entries() == 3);  // one base, two wholes
     CHECK(unit::read_cpio(unit::content_of(second.path)).at("init").content ==
-          unit::content_of(shop.input.init_elf));
+          shop.input.init.bytes());
+    CHECK(second.base_id == first.base_id);
+    // A build that changed nothing is nothing new.
+    shop.start(dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib/"));
+    CHECK(shop.build().path == second.path);
+}
+
+TEST_CASE("what is packed is the program that was started, and is known as that") {
+    workshop shop;
+    const auto one = dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib");
+    const auto two = dynamic_elf({}, "/other");
+    const auto path = shop.scratch.path() / "bin/tests";
+    const auto init_of = [](const initramfs& built) {
+        return unit::read_cpio(unit::content_of(built.path)).at("init").content;
+    };
+    CHECK_FALSE(shop.input.init.replaced());
+    SECTION("replaced") {
+        std::filesystem::remove(path);
+        shop.scratch.write("bin/tests", two);
+    }
+    SECTION("removed") {
+        std::filesystem::remove(path);
+    }
+    CHECK(shop.input.init.replaced());
+    CHECK(init_of(shop.build()) == one);
+    shop.start(two);
+    CHECK(init_of(shop.build()) == two);
+}
+
+TEST_CASE("a program that is written to while it runs is refused") {
+    workshop shop;
+    auto other = dynamic_elf({"liba.so.1"}, "$ORIGIN/../lib");
+    other.back() = static_cast<char>(other.back() + 1);
+    shop.scratch.write("bin/tests", other);
+    CHECK_FALSE(build_initramfs(shop.input));
+    CHECK(shop.entries() == 0);
+}
+
+TEST_CASE("a file that changes between its key and its packing is refused") {
+    workshop shop;
+    shop.input.files = {{"/etc/copied", shop.scratch.write("f", "one"), {}, 0644}};
+    const auto key = ktstr::host::detail::key_of(shop.input, "rule");
+    const auto tree = ktstr::host::detail::plant(shop.input, ktstr::host::detail::base_for::all);
+    REQUIRE((key && tree));
+    const auto id = ktstr::host::detail::id_of(*tree);
+    const auto unchanged = [&] {
+        return bool(ktstr::host::detail::require_unchanged(shop.input, "rule", *key, id,
+                                                           ktstr::host::detail::base_for::all));
+    };
+    CHECK(unchanged());
+    SECTION("a file that a caller named") {
+        shop.scratch.write("f", "another");
+    }
+    SECTION("a library") {
+        shop.scratch.write("lib/liba.so.1", dynamic_elf({}, "/other"));
+    }
+    CHECK_FALSE(unchanged());
+}
+
+// A template boots with what the test program needs; the rest comes with the clone.
+TEST_CASE("libraries that only another program needs are not the template's") {
+    workshop shop;
+    using namespace ktstr::host::detail;
+    const auto alone = plant(shop.input, base_for::init);
+    shop.scratch.write("lib/libb.so.1", dynamic_elf({"liba.so.1"}, "$ORIGIN"));
+    shop.input.programs = {
+        {shop.scratch.write("bin/sched", dynamic_elf({"libb.so.1"}, "$ORIGIN/../lib")),
+         "/ktstr/scheduler"}};
+    const auto with = plant(shop.input, base_for::init);
+    const auto cold = plant(shop.input, base_for::all);
+    REQUIRE((alone && with && cold));
+    CHECK(with->id(tree_layer::base) == alone->id(tree_layer::base));
+    CHECK(cold->id(tree_layer::base) != alone->id(tree_layer::base));
+    const auto lib = (shop.scratch.path() / "lib").string();
+    CHECK(with->nodes().at(lib + "/liba.so.1").layer == tree_layer::base);
+    CHECK(with->nodes().at(lib + "/libb.so.1").layer == tree_layer::top);
+    CHECK(cold->nodes().at(lib + "/libb.so.1").layer == tree_layer::base);
+    CHECK(with->nodes().size() == cold->nodes().size());
 }
 
 TEST_CASE("a library that changed is packed anew although no caller named it") {
@@ -134,14 +219,11 @@ TEST_CASE("the cache of initramfs files stays within its limit and keeps what is
 
 TEST_CASE("what cannot be packed is an error, and leaves nothing") {
     workshop shop;
-    SECTION("no such test") {
-        shop.input.init_elf = shop.scratch.path() / "none";
-    }
     SECTION("no such file") {
         shop.input.files = {{"/etc/x", shop.scratch.path() / "none", {}, 0644}};
     }
     SECTION("no such library") {
-        shop.input.init_elf = shop.scratch.write("bin/tests", dynamic_elf({"libktstr-none.so"}));
+        shop.start(dynamic_elf({"libktstr-none.so"}));
     }
     SECTION("a module in an unknown format") {
         shop.input.modules = {{"odd", shop.scratch.write("odd.ko", "not a module")}};

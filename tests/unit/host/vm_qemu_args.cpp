@@ -153,6 +153,14 @@ TEST_CASE("a template keeps its memory in files, and a clone begins with them", 
     for (const int disk : {0, 1})
         CHECK(value_of(words, "-drive", disk).find("readonly=on") != std::string::npos);
     CHECK(value_of(words, "-drive", 1).ends_with("=/c/files"));
+    // A comma ends an option, unless there are two.
+    m.ram = {"/my cache, v2/ram0", "/my cache, v2/ram1"};
+    m.disks = {"/my cache, v2/program", "/c,,d/files"};
+    words = qemu_arguments(m, wires, "t");
+    CHECK(value_of(words, "-object", 0) ==
+          "memory-backend-file,id=ram0,size=512M,mem-path=/my cache,, v2/ram0,share=off");
+    CHECK(value_of(words, "-drive", 0).ends_with("filename=/my cache,, v2/program"));
+    CHECK(value_of(words, "-drive", 1).ends_with("filename=/c,,,,d/files"));
     // Its kernel is in its memory.
     CHECK(value_of(words, "-kernel") == "(none)");
 }

@@ -260,9 +260,7 @@ public:
 private:
     [[nodiscard]] result<void> make_directories(std::string_view kind) const {
         for (const auto& directory : {root_ / "locks", root_ / kind}) {
-            std::error_code failed;
-            std::filesystem::create_directories(directory, failed);
-            if (failed)
+            if (const auto failed = make_cache_directory(directory))
                 return cache_error("create", directory, failed.value());
         }
         return {};

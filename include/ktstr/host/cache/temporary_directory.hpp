@@ -22,9 +22,7 @@ class temporary_directory {
 public:
     /// Makes one in `parent`, which is created if need be.
     static result<temporary_directory> create(const std::filesystem::path& parent) {
-        std::error_code failed;
-        std::filesystem::create_directories(parent, failed);
-        if (failed)
+        if (const auto failed = make_cache_directory(parent))
             return cache_error("create", parent, failed.value());
         for (;;) {
             std::string name = (parent / "XXXXXX").string();

@@ -7,7 +7,6 @@
 
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
-#include <ktstr/host/clone/test_program.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
@@ -55,8 +54,6 @@ public:
             return cold("a wrong topology is to be seen");
         if (test.spec.performance_mode)
             return cold("performance_mode has memory of its own");
-        if (auto known = know_program(); !known)
-            return cold(known.error().message());
         auto files = payload_for(test);
         if (!files)
             return cold(files.error().message());
@@ -159,7 +156,7 @@ private:
                 .private_dir = private_dir_,
                 .disk = planned.files.program,
                 .disk_sizes = planned.files.sizes,
-                .program_id = program_->id(),
+                .program_id = setup_.program.id(),
                 .agent_id = setup_.agent_id,
                 .base_id = planned.files.base_id,
                 .kernel_release = setup_.kernel.release,
@@ -173,7 +170,7 @@ private:
         planned.machine->ram = source.ram;
         planned.source = std::move(source);
         planned.program_size =
-            planned.source.program_id == program_->id() ? 0 : program_->bytes().size();
+            planned.source.program_id == setup_.program.id() ? 0 : setup_.program.bytes().size();
     }
 
     static clone cold(std::string why) {
@@ -182,21 +179,9 @@ private:
         return none;
     }
 
-    /// Once for the run: the program that runs, even if a build puts another in its place meanwhile.
-    [[nodiscard]] result<void> know_program() {
-        const std::lock_guard lock(mutex_);
-        if (program_)
-            return {};
-        auto opened = test_program::open("/proc/self/exe");
-        if (!opened)
-            return std::move(opened).error();
-        program_.emplace(std::move(*opened));
-        return {};
-    }
-
     [[nodiscard]] result<payload> payload_for(const test_case& test) {
         initramfs_input input;
-        input.init_elf = setup_.own_program;
+        input.init = setup_.program;
         input.modules = setup_.template_modules;
         std::string name;
         if (test.spec.scheduler != nullptr) {
@@ -209,7 +194,7 @@ private:
         const std::lock_guard lock(mutex_);
         if (const auto known = payloads_.find(name); known != payloads_.end())
             return known->second;
-        auto built = build_payload(cache_, input, program_->bytes(), say_);
+        auto built = build_payload(cache_, input, say_);
         if (built)
             payloads_.emplace(name, *built);
         return built;
@@ -239,11 +224,15 @@ private:
                              std::string(ktstr::to_text(request.machine.topology)) +
                              ", once; its clones start at once");
                     initramfs_input input;
-                    input.init_elf = setup_.own_program;
+                    input.init = setup_.program;
                     input.modules = setup_.template_modules;
                     auto built = build_initramfs(input, say_);
                     if (!built)
                         return std::move(built).error();
+                    if (built->base_id != request.base_id)
+                        return plain_error("boot a template with", setup_.program.path().string(),
+                                           "its libraries or modules changed meanwhile",
+                                           "run again");
                     archive = std::move(*built);
                     return archive.path;
                 },
@@ -264,7 +253,6 @@ private:
     progress_callback say_;
     injected_faults faults_;
     std::mutex mutex_;
-    std::optional<test_program> program_;
     std::map<std::string, payload> payloads_;
     std::map<std::string, std::shared_ptr<slot>> slots_;
 };

@@ -362,6 +362,12 @@ private:
             detail::template_boot boot(request, m);
             if (auto saved = boot.run(directory / "state"); !saved)
                 return saved;
+            const auto now = template_key(request);
+            if (!now)
+                return now.error();
+            if (*now != key)
+                return plain_error("make", options.what, "its kernel or QEMU changed meanwhile",
+                                   "run again");
             if (!boot.busy().empty() && progress)
                 progress(
                     "the template of " + std::string(to_text(m.topology)) +

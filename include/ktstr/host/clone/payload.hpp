@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a test brings to a clone, as two read-only disks: the test program, and files such as its
-// scheduler. The libraries and modules are in the template already; their identity is base_id. Packed
-// once per set of inputs, as the initramfs is. Host side.
+// scheduler with the libraries that it alone needs. Those of the test program and the modules are in
+// the template already; their identity is base_id. Packed once per set of inputs, as the initramfs is.
+// Host side.
 #pragma once
 
 #include <ktstr/base/result.hpp>
@@ -52,6 +53,7 @@ struct payload {
 namespace detail {
 
 inline constexpr std::string_view payload_kind = "payload";
+inline constexpr std::string_view payload_rule = "ktstr payload 2";
 
 /// Writes one disk of a payload. Returns its size.
 inline result<std::uint64_t> make_disk(const guest_tree& tree, const std::filesystem::path& path) {
@@ -67,26 +69,31 @@ inline result<std::uint64_t> make_disk(const guest_tree& tree, const std::filesy
     return size;
 }
 
-inline result<void> make_payload(const initramfs_input& input, std::string_view program,
+inline result<void> make_payload(const initramfs_input& input, const std::string& key,
                                  const std::filesystem::path& directory) {
-    auto planted = plant(input);
+    auto planted = plant(input, base_for::init);
     if (!planted)
         return std::move(planted).error();
     const guest_tree& tree = *planted;
     if (auto made = make_disk(tree, directory / "files"); !made)
         return made.error();
+    auto program = input.init.content();
+    if (!program)
+        return std::move(program).error();
+    std::uint64_t unpacked = program->size();
     guest_tree first;
-    if (auto added = first.add_text("/init", std::string(program), 0755, tree_layer::top,
-                                    program_room(program.size()));
+    if (auto added = first.add_text("/init", std::move(*program), 0755, tree_layer::top,
+                                    program_room(unpacked));
         !added)
         return added;
     if (auto made = make_disk(first, directory / "program"); !made)
         return made.error();
     // In steps, so that a program that grows a little keeps its machine's size, and its template.
-    std::uint64_t unpacked = program.size();
     for (const auto& [at, node] : tree.nodes())
         unpacked += node.identity.size;
     unpacked = (unpacked >> 25) + 1;
+    if (auto same = require_unchanged(input, payload_rule, key, id_of(tree), base_for::init); !same)
+        return same;
     if (auto written = write_text(directory / "unpacked", std::to_string(unpacked << 25)); !written)
         return written;
     if (auto written = write_text(directory / "base", tree.id(tree_layer::base)); !written)
@@ -99,15 +106,13 @@ inline result<void> make_payload(const initramfs_input& input, std::string_view 
 }  // namespace detail
 
 /// The payload for these inputs, from the cache where possible.
-/// `program`: what the input's program needs to run, see test_program.
 inline result<payload> build_payload(const cache& in, const initramfs_input& input,
-                                     std::string_view program,
                                      const progress_callback& progress = {}) {
-    const auto key = detail::key_of(input);
+    const auto key = detail::key_of(input, detail::payload_rule);
     if (!key)
         return key.error();
     cache::make_options options;
-    options.what = "the files of " + input.init_elf.string();
+    options.what = "the files of " + input.init.path().string();
     options.progress = progress;
     options.durable = false;
     bool made = false;
@@ -115,7 +120,7 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
         detail::payload_kind, *key, options,
         [&](const std::filesystem::path& directory) {
             made = true;
-            return detail::make_payload(input, program, directory);
+            return detail::make_payload(input, *key, directory);
         },
         [](const cache_entry& there) { return detail::libraries_unchanged(there); });
     if (!entry)

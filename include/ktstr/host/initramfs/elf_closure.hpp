@@ -6,6 +6,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/manifest.hpp>
+#include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/kernel/kernel_image.hpp>
 
 #include <algorithm>
@@ -51,12 +52,9 @@ inline std::string text_at(std::string_view bytes, std::uint64_t offset) {
 
 }  // namespace detail
 
-/// Reads the headers and the dynamic section of a 64-bit ELF file.
-[[nodiscard]] inline result<elf_facts> read_elf(const std::filesystem::path& path) {
-    const auto file = mapped_file::open(path);
-    if (!file)
-        return file.error();
-    const std::string_view bytes = file->bytes();
+/// Reads the headers and the dynamic section of a 64-bit ELF file, whose name is for messages.
+[[nodiscard]] inline result<elf_facts> read_elf(std::string_view bytes,
+                                                const std::filesystem::path& path) {
     const auto header = detail::read_at<Elf64_Ehdr>(bytes, 0);
     if (!header || !bytes.starts_with("\177ELF") || header->e_ident[EI_CLASS] != ELFCLASS64)
         return plain_error("read", path, "it is no 64-bit ELF file");
@@ -110,6 +108,13 @@ inline std::string text_at(std::string_view bytes, std::uint64_t offset) {
         }
     }
     return facts;
+}
+
+[[nodiscard]] inline result<elf_facts> read_elf(const std::filesystem::path& path) {
+    const auto file = mapped_file::open(path);
+    if (!file)
+        return file.error();
+    return read_elf(file->bytes(), path);
 }
 
 /// A library as the loader will ask for it.
@@ -167,13 +172,28 @@ public:
     }
 
     result<void> add_program(const std::filesystem::path& path) {
-        auto facts = read_elf(path);
-        if (!facts)
-            return facts.error();
-        machine_ = facts->machine;
+        const auto facts = read_elf(path);
+        return facts ? add_program(path, *facts) : facts.error();
+    }
+    /// One that is open already; its path says where it looks for its libraries.
+    result<void> add_program(const test_program& program) {
+        const auto facts = read_elf(program.bytes(), program.path());
+        return facts ? add_program(program.path(), *facts) : facts.error();
+    }
+
+    library_closure take() { return std::move(found_); }
+
+private:
+    struct step {
+        std::filesystem::path origin;
+        std::vector<std::string> rpath;
+    };
+
+    result<void> add_program(const std::filesystem::path& path, const elf_facts& facts) {
+        machine_ = facts.machine;
         defaults_.clear();
-        if (!facts->interpreter.empty()) {
-            const std::filesystem::path interpreter = facts->interpreter;
+        if (!facts.interpreter.empty()) {
+            const std::filesystem::path interpreter = facts.interpreter;
             std::error_code failed;
             const auto real = std::filesystem::canonical(interpreter, failed);
             if (failed)
@@ -188,16 +208,8 @@ public:
             defaults_.emplace_back(directory);
         chain_.clear();
         seen_names_.clear();
-        return add_needed(path, *facts);
+        return add_needed(path, facts);
     }
-
-    library_closure take() { return std::move(found_); }
-
-private:
-    struct step {
-        std::filesystem::path origin;
-        std::vector<std::string> rpath;
-    };
 
     static std::filesystem::path expand(std::string text, const std::filesystem::path& origin) {
         for (const std::string_view name : {"${ORIGIN}", "$ORIGIN"})
@@ -293,6 +305,18 @@ private:
 };
 
 }  // namespace detail
+
+/// The libraries and loaders that the test program needs, and those that others need beside it.
+[[nodiscard]] inline result<library_closure> find_libraries(
+    const test_program& first, std::span<const std::filesystem::path> others = {}) {
+    detail::closure_search search;
+    if (auto added = search.add_program(first); !added)
+        return added.error();
+    for (const std::filesystem::path& program : others)
+        if (auto added = search.add_program(program); !added)
+            return added.error();
+    return search.take();
+}
 
 /// The libraries and loaders that the programs need between them.
 [[nodiscard]] inline result<library_closure> find_libraries(

@@ -93,7 +93,7 @@ public:
     /// Identifies a layer without reading the files in it.
     [[nodiscard]] std::string id(tree_layer layer) const {
         content_hash hash;
-        hash.add(std::string_view{"ktstr tree 1"});
+        hash.add(std::string_view{"ktstr tree 2"});
         for (const auto& [path, node] : nodes_) {
             if (node.layer != layer)
                 continue;

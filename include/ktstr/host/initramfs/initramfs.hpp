@@ -12,6 +12,7 @@
 #include <ktstr/host/initramfs/cpio_writer.hpp>
 #include <ktstr/host/initramfs/elf_closure.hpp>
 #include <ktstr/host/initramfs/guest_tree.hpp>
+#include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 
 #include <cstdint>
@@ -43,7 +44,7 @@ struct guest_program {
 };
 
 struct initramfs_input {
-    std::filesystem::path init_elf;
+    test_program init;
     std::vector<guest_program> programs;
     std::vector<guest_file> files;
     std::vector<module_file> modules;  ///< in loading order, see modules_for()
@@ -54,6 +55,7 @@ struct initramfs {
     std::filesystem::path path;         ///< the file for QEMU's -initrd
     std::uint64_t size = 0;             ///< in bytes; also what it takes of the guest's memory
     std::string id;                     ///< hash of the content
+    std::string base_id;                ///< identity of the libraries and modules in it
     std::vector<std::string> modules;   ///< guest paths in loading order
     std::shared_ptr<unique_fd> in_use;  ///< keeps the file from being deleted
 };
@@ -64,6 +66,14 @@ inline constexpr std::string_view guest_module_list = "/ktstr/modules.list";
 namespace detail {
 
 inline constexpr std::string_view initramfs_kind = "initramfs";
+inline constexpr std::string_view initramfs_rule = "ktstr initramfs 2";
+
+inline std::vector<std::filesystem::path> paths_of(const std::vector<guest_program>& programs) {
+    std::vector<std::filesystem::path> paths;
+    for (const guest_program& program : programs)
+        paths.push_back(program.host_path);
+    return paths;
+}
 
 inline std::string guest_module_path(const module_file& module) {
     return "/ktstr/modules/" + module.name + ".ko";
@@ -78,12 +88,12 @@ inline result<void> add_identity(content_hash& hash, const std::filesystem::path
     return {};
 }
 
-/// Names a set of inputs by paths, times and sizes: no content is read.
-inline result<std::string> key_of(const initramfs_input& input) {
+/// Names a set of inputs: the test program by its content, and where it looks for its libraries; the
+/// rest by paths, times and sizes, without reading it. `rule`: by which rule it is packed.
+inline result<std::string> key_of(const initramfs_input& input, std::string_view rule) {
     content_hash hash;
-    hash.add(std::string_view{"ktstr initramfs 2"});
-    if (auto added = add_identity(hash, input.init_elf); !added)
-        return added.error();
+    hash.add(rule);
+    hash.add(std::string_view{input.init.path().native()}).add(std::string_view{input.init.id()});
     for (const guest_program& program : input.programs) {
         hash.add(std::string_view{program.guest_path});
         if (auto added = add_identity(hash, program.host_path); !added)
@@ -106,13 +116,39 @@ inline result<std::string> key_of(const initramfs_input& input) {
 
 /// What was packed, in words, for `ktstr cache`.
 inline std::string about_input(const initramfs_input& input) {
-    std::string text = input.init_elf.string();
+    std::string text = input.init.path().string();
     for (const guest_program& program : input.programs)
         text += ", " + program.host_path.filename().string();
     return text;
 }
 
-inline result<void> plant_base(guest_tree& tree, const initramfs_input& input) {
+inline result<void> plant_libraries(guest_tree& tree, const library_closure& closure,
+                                    tree_layer layer) {
+    for (const std::filesystem::path& interpreter : closure.interpreters)
+        if (auto added =
+                tree.add_file(tree.mirror_path(interpreter, layer), interpreter, 0755, layer);
+            !added)
+            return added;
+    for (const needed_library& library : closure.libraries) {
+        const std::string place = tree.mirror_path(library.path, layer);
+        if (auto added = tree.add_file(place, library.path, 0755, layer); !added)
+            return added;
+        // The guest has neither our LD_LIBRARY_PATH nor an ld.so.cache, and $ORIGIN of /init is /.
+        if (!library.in_default_directory)
+            tree.add_symlink(
+                tree.mirror_path(library.default_directory / library.path.filename(), layer), place,
+                layer);
+    }
+    return {};
+}
+
+/// Whose libraries the base layer has.
+enum class base_for {
+    all,   ///< every program's: nothing comes later
+    init,  ///< the test program's: those that only the others need are in the top layer
+};
+
+inline result<void> plant_base(guest_tree& tree, const initramfs_input& input, base_for whom) {
     using enum tree_layer;
     for (const char* directory : {"/lib", "/lib32", "/lib64", "/bin", "/sbin"}) {
         std::error_code failed;
@@ -128,27 +164,13 @@ inline result<void> plant_base(guest_tree& tree, const initramfs_input& input) {
     if (auto added = tree.add_device("/dev/null", S_IFCHR | 0666, makedev(1, 3), base); !added)
         return added;
 
-    std::vector<std::filesystem::path> programs{input.init_elf};
-    for (const guest_program& program : input.programs)
-        programs.push_back(program.host_path);
-    const auto closure = find_libraries(programs);
+    const auto closure =
+        find_libraries(input.init, whom == base_for::all ? paths_of(input.programs)
+                                                         : std::vector<std::filesystem::path>{});
     if (!closure)
         return closure.error();
-    for (const std::filesystem::path& interpreter : closure->interpreters)
-        if (auto added =
-                tree.add_file(tree.mirror_path(interpreter, base), interpreter, 0755, base);
-            !added)
-            return added;
-    for (const needed_library& library : closure->libraries) {
-        const std::string place = tree.mirror_path(library.path, base);
-        if (auto added = tree.add_file(place, library.path, 0755, base); !added)
-            return added;
-        // The guest has neither our LD_LIBRARY_PATH nor an ld.so.cache, and $ORIGIN of /init is /.
-        if (!library.in_default_directory)
-            tree.add_symlink(
-                tree.mirror_path(library.default_directory / library.path.filename(), base), place,
-                base);
-    }
+    if (auto planted = plant_libraries(tree, *closure, base); !planted)
+        return planted;
     std::string list;
     for (const module_file& module : input.modules) {
         if (auto added = tree.add_file(guest_module_path(module), module.path, 0644, base, true);
@@ -161,6 +183,11 @@ inline result<void> plant_base(guest_tree& tree, const initramfs_input& input) {
 
 inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
     using enum tree_layer;
+    const auto closure = find_libraries(paths_of(input.programs));
+    if (!closure)
+        return closure.error();
+    if (auto planted = plant_libraries(tree, *closure, top); !planted)
+        return planted;  // what the base has already stays there
     for (const guest_program& program : input.programs) {
         std::error_code failed;
         const std::string place =
@@ -180,20 +207,42 @@ inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
 }
 
 /// Both layers of a guest, but for the test program itself.
-inline result<guest_tree> plant(const initramfs_input& input) {
+inline result<guest_tree> plant(const initramfs_input& input, base_for whom) {
     guest_tree tree;
-    if (auto planted = plant_base(tree, input); !planted)
+    if (auto planted = plant_base(tree, input, whom); !planted)
         return planted.error();
     if (auto planted = plant_top(tree, input); !planted)
         return planted.error();
     return tree;
 }
 
+/// Of both layers.
+inline std::string id_of(const guest_tree& tree) {
+    return tree.id(tree_layer::base) + tree.id(tree_layer::top);
+}
+
+/// After packing: whether the files are still those that the key and the tree were made of. What lies
+/// under a key must be what the key says, also when a build or an upgrade runs meanwhile.
+inline result<void> require_unchanged(const initramfs_input& input, std::string_view rule,
+                                      const std::string& key, const std::string& planted,
+                                      base_for whom) {
+    const auto now = key_of(input, rule);
+    if (!now)
+        return now.error();
+    const auto again = plant(input, whom);
+    if (!again)
+        return again.error();
+    if (*now != key || id_of(*again) != planted)
+        return plain_error("pack", about_input(input), "a file of it changed meanwhile",
+                           "wait for the build to end, then run again");
+    return {};
+}
+
 /// The identities of what was packed although no caller named it: the libraries.
 inline std::string library_record(const guest_tree& tree) {
     std::string text;
     for (const auto& [path, node] : tree.nodes())
-        if (node.layer == tree_layer::base && !node.source.empty()) {
+        if (!node.source.empty()) {
             content_hash hash;
             node.identity.add_to(hash);
             text += hash.hex() + ' ' + node.source.string() + '\n';
@@ -231,13 +280,17 @@ inline unique_fd create_file(const std::filesystem::path& path) {
 }
 
 inline result<void> make_initramfs(const cache& in, const initramfs_input& input,
-                                   const progress_callback& progress,
+                                   const std::string& key, const progress_callback& progress,
                                    const std::filesystem::path& directory) {
-    auto planted = plant(input);
+    auto planted = plant(input, base_for::all);
     if (!planted)
         return std::move(planted).error();
     guest_tree& tree = *planted;
-    if (auto added = tree.add_file("/init", input.init_elf, 0755, tree_layer::top); !added)
+    const auto id = id_of(tree);
+    auto init = input.init.content();
+    if (!init)
+        return std::move(init).error();
+    if (auto added = tree.add_text("/init", std::move(*init), 0755, tree_layer::top); !added)
         return added;
     cache::make_options options;
     options.what = "the guest's libraries and modules";
@@ -266,6 +319,10 @@ inline result<void> make_initramfs(const cache& in, const initramfs_input& input
     if (auto packed = tree.pack(tree_layer::top, out.get(), (directory / "initrd").string());
         !packed)
         return packed;
+    if (auto same = require_unchanged(input, initramfs_rule, key, id, base_for::all); !same)
+        return same;
+    if (auto written = write_text(directory / "base", tree.id(tree_layer::base)); !written)
+        return written;
     if (auto written = write_text(directory / "about", about_input(input)); !written)
         return written;
     return write_text(directory / "libraries", library_record(tree));
@@ -279,11 +336,11 @@ inline result<initramfs> build_initramfs(const initramfs_input& input,
     const auto in = cache::open();
     if (!in)
         return in.error();
-    const auto key = detail::key_of(input);
+    const auto key = detail::key_of(input, detail::initramfs_rule);
     if (!key)
         return key.error();
     cache::make_options options;
-    options.what = "the initramfs of " + input.init_elf.string();
+    options.what = "the initramfs of " + input.init.path().string();
     options.progress = progress;
     options.durable = false;  // a lost one is noticed by its manifest, and made again
     bool made = false;
@@ -291,14 +348,18 @@ inline result<initramfs> build_initramfs(const initramfs_input& input,
         detail::initramfs_kind, *key, options,
         [&](const std::filesystem::path& directory) {
             made = true;
-            return detail::make_initramfs(*in, input, progress, directory);
+            return detail::make_initramfs(*in, input, *key, progress, directory);
         },
         [](const cache_entry& there) { return detail::libraries_unchanged(there); });
     if (!entry)
         return entry.error();
     if (made)
         in->evict(detail::initramfs_kind, input.cache_limit);
+    auto base = detail::read_text(entry->path / "base");
+    if (!base)
+        return std::move(base).error();
     initramfs ready;
+    ready.base_id = std::move(*base);
     ready.path = entry->path / "initrd";
     for (const manifest_file& file : entry->content.files)
         if (file.path == "initrd") {

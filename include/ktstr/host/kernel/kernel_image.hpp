@@ -35,14 +35,18 @@ public:
             return system_error(
                 "open", path,
                 errno == EACCES ? "make it readable for this user, or pass a copy" : "");
+        return of(file.get(), path);
+    }
+    /// The file behind a descriptor, which may be closed then; `path` names it in messages.
+    static result<mapped_file> of(int file, const std::filesystem::path& path) {
         struct ::stat facts {};
-        if (::fstat(file.get(), &facts) != 0)
+        if (::fstat(file, &facts) != 0)
             return system_error("look at", path);
         if (!S_ISREG(facts.st_mode) || facts.st_size == 0)
             return plain_error("read", path,
                                S_ISREG(facts.st_mode) ? "it is empty" : "it is not a file");
         const auto size = static_cast<std::size_t>(facts.st_size);
-        void* const data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+        void* const data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
         if (data == MAP_FAILED)
             return system_error("map", path);
         return mapped_file(static_cast<const char*>(data), size);

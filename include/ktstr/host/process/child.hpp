@@ -27,6 +27,7 @@ namespace ktstr::host {
 
 struct child_request {
     std::filesystem::path program;
+    std::string name = {};                 ///< argv[0]; empty: the program
     std::vector<std::string> arguments;    ///< without argv[0]
     std::vector<int> inherited;            ///< descriptors the child keeps, under the same numbers
     int standard_input = -1;               ///< -1: /dev/null
@@ -99,7 +100,8 @@ private:
 [[nodiscard]] inline result<child> start_child(const child_request& request) {
     std::vector<char*> argv;
     const std::string program = request.program.string();
-    argv.push_back(const_cast<char*>(program.c_str()));
+    const std::string& name = request.name.empty() ? program : request.name;
+    argv.push_back(const_cast<char*>(name.c_str()));
     for (const auto& a : request.arguments)
         argv.push_back(const_cast<char*>(a.c_str()));
     argv.push_back(nullptr);

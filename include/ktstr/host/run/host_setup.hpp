@@ -8,6 +8,7 @@
 #include <ktstr/host/cache/cache_root.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
@@ -37,7 +38,7 @@ namespace ktstr::host {
 
 struct host_setup {
     std::filesystem::path cache_root;
-    std::filesystem::path own_program;
+    test_program program;  ///< this one: what runs, whatever its path leads to meanwhile
     std::string agent_id;  ///< of this program's agent, see template_request
     host::qemu qemu;
     kvm_facts kvm;
@@ -56,6 +57,12 @@ struct host_setup {
     std::uint64_t calibration_ns = 1;  ///< the real host's, also when this run is nested
     double slowdown = 1;               ///< of this "host" against the real one, when nested
 };
+
+/// What a person should know when a build has finished while the run goes on.
+[[nodiscard]] inline std::string rebuilt_meanwhile(const test_program& program) {
+    return program.path().string() +
+           " was rebuilt while it runs; this run tests the program that was started";
+}
 
 /// The accelerator for a wish. Under auto, KVM only where it is known to work; a note says why not.
 [[nodiscard]] inline result<accelerator> choose_accelerator(accel_wish wish, const kvm_facts& kvm,
@@ -137,8 +144,10 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
 [[nodiscard]] inline result<host_setup> prepare_host(const options& wanted, bool machines,
                                                      const progress_callback& progress) {
     host_setup setup;
-    std::error_code failed;
-    setup.own_program = std::filesystem::read_symlink("/proc/self/exe", failed);
+    auto program = test_program::running();
+    if (!program)
+        return std::move(program).error();
+    setup.program = std::move(*program);
     setup.agent_id = wanted.internal.agent_id;
     setup.cpus = allowed_cpus();
     setup.host = read_host_topology(setup.cpus);
@@ -234,7 +243,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
                                                                   const ktstr::scheduler& wanted) {
     std::filesystem::path binary(wanted.binary);
     if (!binary.has_parent_path()) {
-        const auto sibling = setup.own_program.parent_path() / binary;
+        const auto sibling = setup.program.path().parent_path() / binary;
         binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling : find_in_path(wanted.binary);
     }
     if (binary.empty() || ::access(binary.c_str(), X_OK) != 0)
@@ -250,7 +259,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
                                                      const progress_callback& progress,
                                                      std::vector<guest_program> programs = {}) {
     initramfs_input input;
-    input.init_elf = setup.own_program;
+    input.init = setup.program;
     input.programs = std::move(programs);
     input.modules = setup.link_modules;
     if (test.spec.scheduler != nullptr) {

@@ -227,6 +227,8 @@ namespace detail {
         outer->state.clear();
     }
     events.stop_ticking();
+    if (setup->program.replaced())
+        say(rebuilt_meanwhile(setup->program));
     auto finished = totals.finish(
         tests.size(), wanted.seed,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());

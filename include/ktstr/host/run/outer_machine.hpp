@@ -10,7 +10,6 @@
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
-#include <ktstr/host/clone/test_program.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 #include <ktstr/host/kernel/needs.hpp>
@@ -108,8 +107,7 @@ namespace detail {
 
 /// Where the libraries of the run inside lie: it has no cache of the loader's to look them up in.
 [[nodiscard]] inline result<std::string> library_directories(const host_setup& setup) {
-    const std::array programs{setup.own_program, setup.qemu.path};
-    const auto closure = find_libraries(programs);
+    const auto closure = find_libraries(setup.program, std::array{setup.qemu.path});
     if (!closure)
         return closure.error();
     std::set<std::string> seen;
@@ -165,11 +163,11 @@ struct tree_facts {
 };
 
 [[nodiscard]] inline result<tree_facts> facts_of(const initramfs_input& input) {
-    const auto tree = plant(input);
+    const auto tree = plant(input, base_for::all);
     if (!tree)
         return tree.error();
     tree_facts facts;
-    facts.id = tree->id(tree_layer::base) + tree->id(tree_layer::top);
+    facts.id = id_of(*tree);
     for (const auto& [path, node] : tree->nodes())
         facts.bytes += node.source.empty() ? node.content.size() : node.identity.size;
     return facts;
@@ -201,7 +199,7 @@ struct outer_machine {
                                                               const test_list& tests) {
     outer_machine outer;
     auto& input = outer.files;
-    input.init_elf = setup.own_program;
+    input.init = setup.program;
     auto names = first_modules(setup.config);
     names.insert(names.end(), nested_amd_modules.begin(), nested_amd_modules.end());
     names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
@@ -242,9 +240,6 @@ struct outer_machine {
     if (!facts)
         return facts.error();
     outer.files_id = facts->id;
-    const auto program = identity_of(setup.own_program);
-    if (!program)
-        return program.error();
 
     outer.kinds = detail::kinds_of(wanted, tests);
     auto& m = outer.machine;
@@ -259,7 +254,8 @@ struct outer_machine {
     // The templates and the memory of their clones lie in a tmpfs, which takes half of memory at most.
     m.memory_mib =
         2 * (outer.kinds.memory_mib * wanted.jobs.value_or(1) + outer.kinds.templates_mib) + 512 +
-        static_cast<int>((facts->bytes + program->size) * 3 >> 20) + 64 * m.topology.total_cpus();
+        static_cast<int>((facts->bytes + setup.program.bytes().size()) * 3 >> 20) +
+        64 * m.topology.total_cpus();
     // A program that grows by a line is no other machine.
     m.memory_mib = (m.memory_mib + 255) / 256 * 256;
     m.kernel = setup.kernel.image;
@@ -319,13 +315,10 @@ namespace detail {
                                                       const std::vector<int>& process_cpus,
                                                       int stop_fd, const progress_callback& say) {
     const cache in(setup.cache_root);
-    auto program = test_program::open("/proc/self/exe");
-    if (!program)
-        return std::move(program).error();
     initramfs_input disks;
-    disks.init_elf = setup.own_program;
+    disks.init = setup.program;
     disks.modules = outer.files.modules;
-    auto files = build_payload(in, disks, program->bytes(), say);
+    auto files = build_payload(in, disks, say);
     if (!files)
         return std::move(files).error();
     auto m = outer.machine;
@@ -339,7 +332,7 @@ namespace detail {
                              .private_dir = private_dir,
                              .disk = files->program,
                              .disk_sizes = files->sizes,
-                             .program_id = program->id(),
+                             .program_id = setup.program.id(),
                              .agent_id = setup.agent_id,
                              .base_id = contents.hex(),
                              .kernel_release = setup.kernel.release,
@@ -365,6 +358,12 @@ namespace detail {
             auto built = build_initramfs(input, say);
             if (!built)
                 return std::move(built).error();
+            const auto facts = detail::facts_of(outer.files);
+            if (!facts)
+                return facts.error();
+            if (facts->id != outer.files_id)
+                return plain_error("boot", "the machine around nested runs",
+                                   "a file of it changed meanwhile", "run again");
             archive = std::move(*built);
             return archive.path;
         },

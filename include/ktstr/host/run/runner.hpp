@@ -45,7 +45,8 @@ public:
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
           shares_(shares),
-          clones_(setup, private_dir_, stop_fd, std::move(say), wanted.internal.faults) {}
+          say_(std::move(say)),
+          clones_(setup, private_dir_, stop_fd, say_, wanted.internal.faults) {}
 
     /// Runs them all. Returns why tests were left out, if some were.
     [[nodiscard]] std::optional<std::string> run() {
@@ -116,7 +117,7 @@ private:
         request.topology = shape;
         request.attempt = attempt;
         request.seed = wanted_.seed;
-        request.own_program = setup_.own_program;
+        request.own_program = setup_.program.path();
         request.private_dir = private_dir_;
         request.host_calibration_ns = setup_.calibration_ns;
         request.slowdown = setup_.slowdown;
@@ -336,6 +337,8 @@ private:
     }
 
     void publish(test_finished event) {
+        if (setup_.program.replaced() && !told_of_rebuild_.exchange(true) && say_)
+            say_(rebuilt_meanwhile(setup_.program));
         {
             const std::lock_guard lock(mutex_);
             totals_.add(event);
@@ -364,12 +367,14 @@ private:
     std::filesystem::path private_dir_;
     int stop_fd_;
     reservations& shares_;
+    progress_callback say_;
     clone_sources clones_;
     archives_in_use archive_in_use_;
     tests_under_way under_way_;
     std::mutex mutex_;
     std::atomic<std::size_t> next_{0};
     std::atomic<bool> impossible_{false};
+    std::atomic<bool> told_of_rebuild_{false};
     std::atomic<int> placements_{0};
 };
 

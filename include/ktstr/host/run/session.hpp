@@ -10,6 +10,7 @@
 #include <ktstr/host/attempt/attempt.hpp>
 #include <ktstr/host/attempt/judge.hpp>
 #include <ktstr/host/cli/fault.hpp>
+#include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/process/child.hpp>
 #include <ktstr/host/report/event.hpp>
@@ -56,7 +57,7 @@ struct session_request {
 
     std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
     std::uint64_t program_size = 0;     ///< of a clone, see wire::resume
-    std::filesystem::path own_program;  ///< starts the keeper of a host_only body
+    std::filesystem::path own_program;  ///< what the keeper of a host_only body is called
     std::filesystem::path private_dir;
     std::uint64_t host_calibration_ns = 1;
     double slowdown = 1;  ///< of the host itself, when it is an emulated machine
@@ -167,9 +168,7 @@ private:
                     test.distances.push_back(
                         static_cast<std::uint32_t>(request.topology.distance(from, to)));
         if (spec.scheduler != nullptr) {
-            if (!request.clone_state.empty())
-                test.scheduler = wire::files_root;
-            test.scheduler += "/ktstr/scheduler";
+            test.scheduler = "/ktstr/scheduler";
             for (const auto& a : spec.scheduler->args)
                 test.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)
@@ -217,7 +216,8 @@ private:
         unique_fd theirs(pair[1]);
         keeper_link_ = std::make_unique<host_link>(host_link::over(unique_fd(pair[0])));
         child_request start;
-        start.program = request_.own_program;
+        start.program = running_program_path;  // its path may lead to another build now
+        start.name = request_.own_program.string();
         start.arguments = {"--internal-body", std::to_string(theirs.get()), "--filter",
                            std::string(request_.test->name)};
         start.inherited = {theirs.get()};

@@ -87,13 +87,21 @@ struct machine_wires {
     return line;
 }
 
+/// A text as the value of one of QEMU's comma-separated options.
+[[nodiscard]] inline std::string option_value(std::string_view text) {
+    std::string value;
+    for (const char c : text)
+        value.append(c == ',' ? 2U : 1U, c);
+    return value;
+}
+
 /// Everything behind argv[0].
 [[nodiscard]] inline std::vector<std::string> qemu_arguments(const machine& m,
                                                              const machine_wires& w,
                                                              std::string_view name) {
     std::vector<std::string> a;
     const auto add = [&a](auto... text) { (a.emplace_back(text), ...); };
-    add("-name", "ktstr-" + std::string(name) + ",debug-threads=on");
+    add("-name", "ktstr-" + option_value(name) + ",debug-threads=on");
     add("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot");
     add("-S");
     if (m.boot == machine::boot_kind::clone)
@@ -130,7 +138,7 @@ struct machine_wires {
         // to them, and then its own.
         std::string more;
         if (cloning)
-            more = ",mem-path=" + m.ram[static_cast<std::size_t>(node)].string() +
+            more = ",mem-path=" + option_value(m.ram[static_cast<std::size_t>(node)].native()) +
                    (m.boot == machine::boot_kind::clone && !m.on_emulated_host ? ",share=off"
                                                                                : ",share=on");
         if (const auto n = static_cast<std::size_t>(node); n < m.host_nodes.size()) {
@@ -175,7 +183,7 @@ struct machine_wires {
         add("-drive", "if=none,id=" + id +
                           ",format=raw,readonly=on,file.driver=file,file.locking=off,"
                           "file.filename=" +
-                          m.disks[i].string());
+                          option_value(m.disks[i].native()));
         add("-device", "virtio-blk-pci,drive=" + id + ",disable-legacy=on");
     }
     if (m.boot == machine::boot_kind::clone)

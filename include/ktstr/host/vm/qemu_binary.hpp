@@ -112,7 +112,7 @@ inline void drop_old_notes(const std::filesystem::path& notes) {
         found.version_text = ran->out.substr(0, ran->out.find('\n'));
         // Only a saving: a cache that can't be written costs the 20 ms again, nothing else.
         std::error_code ignored;
-        std::filesystem::create_directories(notes, ignored);
+        (void)make_cache_directory(notes);
         drop_old_notes(notes);
         const auto fresh = note.string() + '.' + std::to_string(::getpid());
         if (std::ofstream out(fresh); out << found.version_text << '\n')
