@@ -5,13 +5,12 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/wire/boot.hpp>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <sys/wait.h>
@@ -19,37 +18,16 @@
 
 namespace ktstr::guest {
 
-/// Written by the host into the initramfs: the environment, an empty line, the arguments, one a line.
-inline constexpr const char* first_command_path = "/ktstr/first-command";
-
-struct first_command {
-    std::vector<std::string> environment, arguments;
-};
-
-[[nodiscard]] inline first_command parse_first_command(std::string_view text) {
-    first_command command;
-    auto* words = &command.environment;
-    while (!text.empty()) {
-        const auto end = std::min(text.find('\n'), text.size());
-        if (end == 0 && words == &command.environment)
-            words = &command.arguments;
-        else
-            words->emplace_back(text.substr(0, end));
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return command;
-}
-
 /// Runs it to its end, its words on the console. Nothing to run is no error.
 [[nodiscard]] inline result<void> run_first_command() {
-    if (::access(first_command_path, F_OK) != 0)
+    if (::access(wire::first_command_path, F_OK) != 0)
         return {};
-    const auto text = read_kernel_file(first_command_path);
+    const auto text = read_kernel_file(wire::first_command_path);
     if (!text)
         return text.error();
-    auto [environment, arguments] = parse_first_command(*text);
+    auto [environment, arguments] = wire::parse_first_command(*text);
     if (arguments.empty())
-        return plain_error("run", first_command_path, "it names no command");
+        return plain_error("run", wire::first_command_path, "it names no command");
     const auto pointers = [](std::vector<std::string>& words) {
         std::vector<char*> list;
         for (auto& word : words)

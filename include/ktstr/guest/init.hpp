@@ -13,6 +13,7 @@
 #include <ktstr/guest/mounts.hpp>
 #include <ktstr/guest/probe/topology.hpp>
 #include <ktstr/guest/stand_by.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -43,26 +44,16 @@ inline void say(const std::string& text) {
 
 /// True when this process is the first of a machine that ktstr built.
 [[nodiscard]] inline bool is_guest_init() {
-    return ::getpid() == 1 && ::access(module_list_path, F_OK) == 0;
+    return ::getpid() == 1 && ::access(wire::module_list_path, F_OK) == 0;
 }
 
 /// Whether a template is the machine its command line says. Its clones are not asked again.
-[[nodiscard]] inline wire::topology_proof prove_template(const std::string& command_line,
+[[nodiscard]] inline wire::topology_proof prove_template(const wire::boot_words& words,
                                                          const observed_machine& machine) {
-    const auto text = command_line_value(command_line, "ktstr.template");
-    const auto wanted = text ? parse_topology(*text) : std::nullopt;
+    const auto wanted = parse_topology(words.template_of);
     if (!wanted)
-        return {.difference = "ktstr.template= names no topology"};
-    std::vector<std::uint32_t> distances;
-    const auto list = command_line_value(command_line, "ktstr.distances").value_or("");
-    for (const char* at = list.c_str(); *at != '\0';) {
-        char* end = nullptr;
-        distances.push_back(static_cast<std::uint32_t>(std::strtoul(at, &end, 10)));
-        at = *end == ',' ? end + 1 : end;
-        if (end == at && *end != '\0')
-            break;
-    }
-    return prove(*wanted, distances, machine);
+        return {.difference = "the template of '" + words.template_of + "' is of no topology"};
+    return prove(*wanted, words.distances, machine);
 }
 
 /// PID 1's whole life.
@@ -85,23 +76,23 @@ inline void say(const std::string& text) {
         ::setenv("HOME", "/root", 1);
         ::chdir("/tmp");
         const auto command_line = read_kernel_file("/proc/cmdline");
-        auto opened =
-            command_line ? open_link(*command_line) : result<unique_fd>(command_line.error());
-        if (opened && command_line_value(*command_line, "ktstr.template")) {
+        const auto words = command_line ? wire::parse_boot_words(*command_line)
+                                        : result<wire::boot_words>(command_line.error());
+        auto opened = words ? open_link(*words) : result<unique_fd>(words.error());
+        if (!opened) {
+            say(opened.error().message());
+        } else if (words->template_of.empty()) {
+            agent(link(std::move(*opened)), {.is_init = true}).serve();
+        } else {
             agent ready(link(), {.is_init = true});
             ready.make_ready();
-            const bool vsock = command_line->find("ktstr.link=vsock") != std::string::npos;
             if (auto woken =
-                    stand_by(std::move(*opened), vsock,
-                             prove_template(*command_line, ready.machine()), run_first_command,
+                    stand_by(std::move(*opened), words->vsock_port.has_value(),
+                             prove_template(*words, ready.machine()), run_first_command,
                              [&ready](std::uint64_t size) { ready.change_program(size); }))
                 ready.serve(std::move(*woken));
             else
                 say(woken.error().message());
-        } else if (opened) {
-            agent(link(std::move(*opened)), {.is_init = true}).serve();
-        } else {
-            say(opened.error().message());
         }
     } catch (const std::exception& e) {
         say(std::string("the harness failed: ") + e.what());

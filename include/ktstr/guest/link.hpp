@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The guest's end of the link: finds the transport named on the kernel command line, opens it, and
+// The guest's end of the link: opens the transport that the kernel command line names, and
 // sends and receives frames. Runs in PID 1.
 #pragma once
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
-#include <ktstr/guest/command_line.hpp>
 #include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/message.hpp>
 
-#include <cstdlib>
 #include <optional>
 #include <string>
 
@@ -69,16 +68,8 @@ inline constexpr unsigned host_cid = 2;
     return fd;
 }
 
-/// Opens what `ktstr.link=` names: `vsock:PORT` or `serial`.
-[[nodiscard]] inline result<unique_fd> open_link(const std::string& command_line) {
-    const auto kind = command_line_value(command_line, "ktstr.link");
-    if (!kind)
-        return plain_error("find", "ktstr.link=", "it is not on the kernel command line");
-    if (*kind == "serial")
-        return open_serial_port();
-    if (kind->starts_with("vsock:"))
-        return open_vsock(static_cast<unsigned>(std::strtoul(kind->c_str() + 6, nullptr, 10)));
-    return plain_error("open the link", *kind, "it is neither vsock:PORT nor serial");
+[[nodiscard]] inline result<unique_fd> open_link(const wire::boot_words& words) {
+    return words.vsock_port ? open_vsock(*words.vsock_port) : open_serial_port();
 }
 
 /// Writes all bytes; false when the other side is gone.

@@ -5,6 +5,7 @@
 
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <cerrno>
 #include <cstring>
@@ -16,13 +17,10 @@
 
 namespace ktstr::guest {
 
-/// One path a line, written by the host beside the modules.
-inline constexpr const char* module_list_path = "/ktstr/modules.list";
-
 /// Loads them all. Returns one sentence for each that the kernel refused, empty if none.
 [[nodiscard]] inline std::string load_modules() {
     std::string failures;
-    const std::string list = read_kernel_file(module_list_path).value_or("");
+    const std::string list = read_kernel_file(wire::module_list_path).value_or("");
     for (std::size_t at = 0; at < list.size();) {
         auto end = list.find('\n', at);
         if (end == std::string::npos)

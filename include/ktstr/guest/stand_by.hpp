@@ -11,7 +11,6 @@
 #include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/guest/link.hpp>
 #include <ktstr/version.hpp>
-#include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>
@@ -171,8 +170,9 @@ namespace detail {
 
 }  // namespace detail
 
-/// The template's side of the link: hello, its work if it has any, rest, wait. Returns in a clone, with
-/// its link; `new_program` is called when bodies are to run in another program than the template's.
+/// The template's side of the link: that it booted, its work if it has any, what it is, that it rests;
+/// then it waits. Returns in a clone, with its link; `new_program` is called when bodies are to run in
+/// another program than the template's.
 [[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock,
                                            const wire::topology_proof& proof,
                                            const std::function<result<void>()>& work,
@@ -180,10 +180,8 @@ namespace detail {
     link builder(std::move(connected));
     utsname names{};
     ::uname(&names);
-    builder.send(wire::hello{.ktstr_version = std::string(version),
-                             .kernel_release = names.release,
-                             .boot_ns = 0,
-                             .calibration_ns = 1});
+    builder.send(wire::template_booted{.ktstr_version = std::string(version),
+                                       .kernel_release = names.release});
     builder.send(proof);
     unique_fd listener;
     if (vsock) {

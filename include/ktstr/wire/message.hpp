@@ -140,6 +140,15 @@ struct exited {
     auto fields(auto& f) { return f(wait_status); }
 };
 
+/// The first word of a template. It is measured by nobody: its clones say hello, each for itself.
+struct template_booted {
+    static constexpr auto type = message_type::template_booted;
+    std::uint32_t version = protocol_version;
+    std::string ktstr_version{};
+    std::string kernel_release{};
+    auto fields(auto& f) { return f(version, ktstr_version, kernel_release); }
+};
+
 /// A template has come to rest and may be saved.
 struct settled {
     static constexpr auto type = message_type::settled;

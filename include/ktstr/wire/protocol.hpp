@@ -11,7 +11,7 @@ namespace ktstr::wire {
 
 /// Raised by every change of a frame's or a message's layout. Both sides must agree exactly; a
 /// mismatch is refused in the handshake with both numbers in the message.
-inline constexpr std::uint32_t protocol_version = 3;
+inline constexpr std::uint32_t protocol_version = 4;
 
 /// First four bytes of every frame, "KTR1" as stored (little-endian).
 inline constexpr std::uint32_t frame_magic = 0x3152544bU;
@@ -64,6 +64,7 @@ enum class message_type : std::uint16_t {
     pong = 9,
     exited = 10,
     settled = 11,
+    template_booted = 12,
     // host to guest
     welcome = 64,
     run_test = 65,

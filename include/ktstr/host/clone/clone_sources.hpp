@@ -10,6 +10,7 @@
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -189,7 +190,7 @@ private:
             if (!binary)
                 return std::move(binary).error();
             name = binary->string();
-            input.programs.push_back({.host_path = *binary, .guest_path = "/ktstr/scheduler"});
+            input.programs.push_back({.host_path = *binary, .guest_path = wire::scheduler_path});
         }
         const std::lock_guard lock(mutex_);
         if (const auto known = payloads_.find(name); known != payloads_.end())

@@ -226,9 +226,16 @@ private:
     }
 
     void frame(const wire::frame& f) override {
-        if (f.type == wire::message_type::hello)
-            return;
-        if (f.type == wire::message_type::topology_proof) {
+        if (f.type == wire::message_type::template_booted) {
+            const auto booted = wire::decode<wire::template_booted>(f.payload);
+            if (!booted || booted->version != wire::protocol_version)
+                return refuse("it speaks protocol " +
+                              (booted ? std::to_string(booted->version) : "?") +
+                              " and this program speaks " + std::to_string(wire::protocol_version));
+            booted_ = true;
+        } else if (!booted_) {
+            refuse("it sent something before it said that it had booted");
+        } else if (f.type == wire::message_type::topology_proof) {
             const auto proof = wire::decode<wire::topology_proof>(f.payload);
             proved_ = proof && proof->matches;
             if (!proved_)
@@ -316,6 +323,7 @@ private:
     std::optional<std::string> refused_;
     result<void> saved_;
     bool rested_ = false;
+    bool booted_ = false;
     bool proved_ = false;
     bool closed_ = false;
 };

@@ -14,6 +14,7 @@
 #include <ktstr/host/initramfs/guest_tree.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/kernel/modules.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <cstdint>
 #include <cstdlib>
@@ -60,9 +61,6 @@ struct initramfs {
     std::shared_ptr<unique_fd> in_use;  ///< keeps the file from being deleted
 };
 
-/// In the guest: the list of modules to load, one path per line, dependencies first.
-inline constexpr std::string_view guest_module_list = "/ktstr/modules.list";
-
 namespace detail {
 
 inline constexpr std::string_view initramfs_kind = "initramfs";
@@ -76,7 +74,7 @@ inline std::vector<std::filesystem::path> paths_of(const std::vector<guest_progr
 }
 
 inline std::string guest_module_path(const module_file& module) {
-    return "/ktstr/modules/" + module.name + ".ko";
+    return wire::module_root + module.name + ".ko";
 }
 
 inline result<void> add_identity(content_hash& hash, const std::filesystem::path& path) {
@@ -178,7 +176,7 @@ inline result<void> plant_base(guest_tree& tree, const initramfs_input& input, b
             return added;
         list += guest_module_path(module) + '\n';
     }
-    return tree.add_text(std::string(guest_module_list), list, 0644, base);
+    return tree.add_text(wire::module_list_path, list, 0644, base);
 }
 
 inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {

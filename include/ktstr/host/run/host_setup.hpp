@@ -24,6 +24,7 @@
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/test/registry.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <filesystem>
 #include <functional>
@@ -266,7 +267,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
         auto binary = find_scheduler(setup, *test.spec.scheduler);
         if (!binary)
             return std::move(binary).error();
-        input.programs.push_back({.host_path = *binary, .guest_path = "/ktstr/scheduler"});
+        input.programs.push_back({.host_path = *binary, .guest_path = wire::scheduler_path});
     }
     return build_initramfs(input, progress);
 }

@@ -21,7 +21,7 @@
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/test/registry.hpp>
-#include <ktstr/wire/protocol.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <algorithm>
 #include <array>
@@ -288,11 +288,10 @@ namespace detail {
 /// by their own keys, as in any cache: another build of the program finds its own or makes it.
 [[nodiscard]] inline guest_file first_command(const outer_machine& outer, const options& wanted,
                                               const host_setup& setup) {
-    std::string text;
-    for (const auto& word : outer.environment)
-        text += word + '\n';
-    text += '\n';
-    const auto add = [&text](auto... words) { ((text += words, text += '\n'), ...); };
+    wire::first_command command{.environment = outer.environment};
+    const auto add = [&command](auto... words) {
+        (command.arguments.emplace_back(std::move(words)), ...);
+    };
     add("/init", "--accel", "kvm", "--kernel", nested_kernel_dir, "--internal-calibration",
         std::to_string(setup.calibration_ns), "--internal-templates");
     if (wanted.topology)
@@ -301,7 +300,7 @@ namespace detail {
         add("--internal-link", to_text(*wanted.internal.link));
     for (const test_case* test : outer.kinds.tests)
         add("--filter", test->name);
-    return {.guest_path = "/ktstr/first-command", .content = std::move(text)};
+    return {.guest_path = wire::first_command_path, .content = to_text(command)};
 }
 
 }  // namespace detail

@@ -23,6 +23,7 @@
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/test/registry.hpp>
+#include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>
@@ -168,7 +169,7 @@ private:
                     test.distances.push_back(
                         static_cast<std::uint32_t>(request.topology.distance(from, to)));
         if (spec.scheduler != nullptr) {
-            test.scheduler = "/ktstr/scheduler";
+            test.scheduler = wire::scheduler_path;
             for (const auto& a : spec.scheduler->args)
                 test.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)

@@ -6,7 +6,7 @@
 
 #include <ktstr/host/report/text.hpp>
 #include <ktstr/host/vm/machine.hpp>
-#include <ktstr/wire/protocol.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <string>
 #include <string_view>
@@ -69,19 +69,18 @@ struct machine_wires {
         line += " mitigations=off damon_stat.enabled=0";
     if (m.accel == accelerator::tcg && m.tsc_khz)
         line += " tsc_early_khz=" + std::to_string(*m.tsc_khz);
-    if (m.link == link_kind::virtio_serial)
-        line += " ktstr.link=serial";
-    else
-        line += " ktstr.link=vsock:" + std::to_string(w.port);
-    if (m.boot != machine::boot_kind::cold)
-        line += " ktstr.template=" + std::string(to_text(m.topology));
-    if (const int nodes = m.topology.numa_nodes; m.boot != machine::boot_kind::cold && nodes > 1) {
-        line += " ktstr.distances=";
-        for (int from = 0; from < nodes; ++from)
+    wire::boot_words words;
+    if (m.link != link_kind::virtio_serial)
+        words.vsock_port = w.port;
+    if (m.boot != machine::boot_kind::cold) {
+        words.template_of = to_text(m.topology);
+        const int nodes = m.topology.numa_nodes;
+        for (int from = 0; nodes > 1 && from < nodes; ++from)
             for (int to = 0; to < nodes; ++to)
-                line += std::to_string(m.topology.distance(from, to)) + ',';
-        line.pop_back();
+                words.distances.push_back(
+                    static_cast<std::uint32_t>(m.topology.distance(from, to)));
     }
+    line += to_text(words);
     for (const auto& a : m.kernel_args)
         line += ' ' + a;
     return line;
