@@ -10,6 +10,7 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/check/check.hpp>
 #include <ktstr/check/verdict.hpp>
+#include <ktstr/guest/datagram.hpp>
 #include <ktstr/guest/initialisers.hpp>
 #include <ktstr/guest/probe/steal.hpp>
 #include <ktstr/guest/scenario/execute.hpp>
@@ -72,20 +73,10 @@ inline body_report& current_report() {
     return report;
 }
 
-/// How a process that the body forked left the body's function, when it was by an exception. It crosses to
-/// the agent and never the link: the body has not ended.
-struct forked_end {
-    static constexpr auto type = static_cast<wire::message_type>(0x8000);
-    wire::outcome end{};
-    auto fields(auto& f) { return end.fields(f); }
-};
-
-/// One message as one datagram: u16 type, then the payload. Every text of a body's goes through here.
+/// Every text of a body's goes through here.
 template <class Message>
 void send_report(const Message& message) {
-    std::string bytes;
-    wire::detail::put_le(bytes, static_cast<std::uint16_t>(Message::type));
-    bytes += wire::encode(wire::bounded(message));
+    const auto bytes = to_datagram(wire::bounded(message));
     // Blocking: a body that fails a million checks waits for the agent, it does not lose them.
     while (::send(current_report().fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0 &&
            errno == EINTR) {
@@ -191,7 +182,7 @@ inline void renew_random_bytes() {
         if (end.verdict == verdict::pass)
             ::_exit(0);
         end.message += " (in a process that the body forked)";
-        detail::send_report(detail::forked_end{std::move(end)});
+        detail::send_report(forked_end{std::move(end)});
         ::_exit(1);
     }
     end.body_ns = now_ns(CLOCK_MONOTONIC) - begin;
@@ -213,8 +204,8 @@ inline constexpr const char* body_variable = "KTSTR_BODY";
 
 namespace detail {
 
-/// The child's life from its fork to its body: waits for the order. A message of eight bytes, which no
-/// order is as short as, tells it to become the program of that size on a clone's disk and wait there.
+/// The child's life from its fork to its body: waits to be told which it is, here or in the program on
+/// a clone's disk.
 [[noreturn]] inline void wait_for_body(int report_fd, int counters_fd, body_counters& counters) {
     const auto refuse = [report_fd](std::string why) {
         current_report() = {report_fd, nullptr};
@@ -223,20 +214,15 @@ namespace detail {
                                   .message = std::move(why)});
         ::_exit(0);
     };
-    std::string bytes(wire::max_payload, '\0');
-    ssize_t n = 0;
-    do {
-        n = ::recv(report_fd, bytes.data(), bytes.size(), 0);
-    } while (n < 0 && errno == EINTR);
-    if (n <= 0)
+    std::string room;
+    datagram told;
+    if (receive(report_fd, room, told) == received::closed)
         ::_exit(0);  // nobody needs this body
-    const std::string_view text(bytes.data(), static_cast<std::size_t>(n));
-    if (text.size() == sizeof(std::uint64_t)) {
+    if (const auto program_to_be = told.as<become_program>()) {
         // All of it in one request: page by page, each fault would wait for a disk.
         const unique_fd program(::open(wire::program_path, O_RDONLY | O_CLOEXEC));
-        const auto size = wire::detail::get_le<std::uint64_t>(text.data());
         constexpr std::uint64_t piece = std::uint64_t{1} << 20;
-        for (std::uint64_t at = 0; at < size; at += piece)
+        for (std::uint64_t at = 0; at < program_to_be->size; at += piece)
             ::readahead(program.get(), static_cast<off64_t>(at), piece);
         for (const int fd : {report_fd, counters_fd})
             ::fcntl(fd, F_SETFD, 0);
@@ -247,16 +233,19 @@ namespace detail {
         ::execve(wire::program_path, argv, environ);
         refuse(system_error("start", "the current test program").message());
     }
-    const auto order = wire::decode<wire::run_test>(text);
-    const auto shape = order ? parse_topology(order->topology) : std::nullopt;
+    const auto order = told.as<wire::run_test>();
+    if (!order)
+        refuse("the body's process was sent a message of type " +
+               std::to_string(static_cast<unsigned>(told.type)) +
+               " that is malformed or unknown to it");
+    const auto shape = parse_topology(order->topology);
     const test_case* test = nullptr;
     for (const test_case* t : registered_tests())
-        if (order && t->name == order->name)
+        if (t->name == order->name)
             test = t;
     if (test == nullptr || !shape)
-        refuse("the guest was asked for test '" + (order ? order->name : std::string("?")) +
-               "' on topology '" + (order ? order->topology : std::string("?")) +
-               "', which its program does not have");
+        refuse("the guest was asked for test '" + order->name + "' on topology '" +
+               order->topology + "', which its program does not have");
     context_data data;
     data.topology = *shape;
     data.duration = std::chrono::milliseconds(order->duration_ms);
@@ -283,7 +272,7 @@ inline void continue_as_body() {
     for (const int fd : {report, memory})
         ::fcntl(fd, F_SETFD, FD_CLOEXEC);
     detail::current_report() = {report, counters};
-    detail::send_report(wire::stage{wire::guest_stage::started, now_ns(CLOCK_BOOTTIME)});
+    detail::send_report(program_arrived{now_ns(CLOCK_BOOTTIME)});
     detail::wait_for_body(report, memory, *counters);
 }
 
@@ -339,9 +328,7 @@ public:
     /// Makes the waiting process another program. Should that fail, it reports so.
     void change_program(std::uint64_t size) {
         arrived_ = false;
-        std::string bytes;
-        wire::detail::put_le(bytes, size);
-        (void)tell(bytes);
+        (void)tell(become_program{size});
     }
 
     /// Lets the body begin.
@@ -350,7 +337,7 @@ public:
         if (has_steal_clock().value_or(true))
             steal_before_ = read_steal_ticks();
         started_ns_ = now_ns(CLOCK_MONOTONIC);
-        if (!tell(wire::encode(order)))
+        if (!tell(order))
             return system_error("start", "the body's process");
         return {};
     }
@@ -386,7 +373,10 @@ public:
     [[nodiscard]] std::uint64_t output_dropped() const noexcept { return output_dropped_; }
 
     /// Whether the process is the program that its body belongs to.
-    [[nodiscard]] bool arrived() const noexcept { return arrived_; }
+    [[nodiscard]] bool is_program() const noexcept { return arrived_; }
+
+    /// Whether it was told which body it is.
+    [[nodiscard]] bool begun() const noexcept { return started_ns_ != 0; }
 
     /// Whether the body has said how it ended. Its process has nothing left to do then.
     [[nodiscard]] bool reported() const noexcept { return outcome_.has_value(); }
@@ -418,47 +408,28 @@ public:
         }
     }
 
-    /// Reads the body's reports and passes checks and workers on.
-    template <class Send>
-    void pump_reports(const Send& send) {
-        char datagram[wire::max_payload];
+    /// Reads what the body's processes say: passes checks and workers on with `send`, and has each
+    /// question answered by `agent`, see answer_to().
+    template <class Send, class Agent>
+    void pump_reports(const Send& send, const Agent& agent) {
+        std::string room;
         for (int reads = 0; report_ && reads < 4096; ++reads) {
-            const auto n = ::recv(report_.get(), datagram, sizeof datagram, 0);
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n < 0)
-                return;
-            if (n == 0) {
-                report_.reset();
-                return;
+            datagram said;
+            switch (receive(report_.get(), room, said)) {
+                case received::message:
+                    break;
+                case received::nonsense:
+                    continue;
+                case received::closed:
+                    report_.reset();
+                    return;
+                case received::nothing:
+                    return;
             }
-            if (n < 2)
-                continue;
-            const auto type =
-                static_cast<wire::message_type>(wire::detail::get_le<std::uint16_t>(datagram));
-            const std::string_view payload(datagram + 2, static_cast<std::size_t>(n) - 2);
-            if (type == wire::message_type::check && failed_sent_ < wire::max_failed_checks_sent) {
-                if (auto check = wire::decode<wire::check>(payload)) {
-                    ++failed_sent_;
-                    send(*check);
-                }
-            } else if (type == wire::message_type::worker) {
-                if (auto worker = wire::decode<wire::worker>(payload)) {
-                    if (!worker->fault.empty() && worker_faults_++ == 0)
-                        worker_fault_ = "worker " + std::to_string(worker->index) + " of cgroup " +
-                                        worker->cgroup + " in step " +
-                                        std::to_string(worker->step) + ": " + worker->fault;
-                    send(*worker);
-                }
-            } else if (type == wire::message_type::stage) {
-                arrived_ = true;
-            } else if (type == wire::message_type::outcome) {
-                outcome_ = wire::decode<wire::outcome>(payload);
-            } else if (type == detail::forked_end::type) {
-                if (auto other = wire::decode<detail::forked_end>(payload);
-                    other && (!forked_end_ || other->end.verdict > forked_end_->verdict))
-                    forked_end_ = std::move(other->end);
-            }
+            if (said.reply)
+                reply(said, answer_to(said, agent));
+            else
+                take_report(said, send);
         }
     }
 
@@ -503,7 +474,7 @@ public:
                                         : "; and " + std::to_string(worker_faults_ - 1) +
                                               " more of the workers"));
         end.output_dropped = output_dropped_;
-        if (end.body_ns == 0)
+        if (end.body_ns == 0 && begun())
             end.body_ns = now_ns(CLOCK_MONOTONIC) - started_ns_;
         if (steal_before_)
             if (const auto after = read_steal_ticks(); after && *after >= *steal_before_)
@@ -514,7 +485,33 @@ public:
 private:
     body_process() = default;
 
-    [[nodiscard]] bool tell(std::string_view bytes) {
+    template <class Send>
+    void take_report(const datagram& said, const Send& send) {
+        if (said.type == datagram_type::check) {
+            if (auto check = said.as<wire::check>();
+                check && failed_sent_ < wire::max_failed_checks_sent) {
+                ++failed_sent_;
+                send(*check);
+            }
+        } else if (auto worker = said.as<wire::worker>()) {
+            if (!worker->fault.empty() && worker_faults_++ == 0)
+                worker_fault_ = "worker " + std::to_string(worker->index) + " of cgroup " +
+                                worker->cgroup + " in step " + std::to_string(worker->step) + ": " +
+                                worker->fault;
+            send(*worker);
+        } else if (said.as<program_arrived>()) {
+            arrived_ = true;
+        } else if (auto end = said.as<wire::outcome>()) {
+            outcome_ = std::move(end);
+        } else if (auto other = said.as<forked_end>()) {
+            if (!forked_end_ || other->end.verdict > forked_end_->verdict)
+                forked_end_ = std::move(other->end);
+        }
+    }
+
+    template <class Message>
+    [[nodiscard]] bool tell(const Message& message) {
+        const auto bytes = detail::to_datagram(message);
         return ::send(report_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
                static_cast<ssize_t>(bytes.size());
     }
@@ -558,6 +555,15 @@ void report_check(const check_record& record) {
                                            .expansion = std::string(record.expansion),
                                            .message = std::string(record.message),
                                            .info = guest::detail::lines_of(record.info)});
+}
+
+result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit) {
+    auto answer = guest::ask<guest::scheduler_answer>(guest::detail::current_report().fd,
+                                                      guest::ask_scheduler{},
+                                                      "the state of the scheduler", limit);
+    if (!answer)
+        return std::move(answer).error();
+    return scheduler_state{std::move(answer->state), std::move(answer->name), answer->pid};
 }
 
 void end_body_failed() {

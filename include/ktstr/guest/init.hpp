@@ -6,6 +6,7 @@
 
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/agent.hpp>
+#include <ktstr/guest/console.hpp>
 #include <ktstr/guest/first_command.hpp>
 #include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/guest/link.hpp>
@@ -27,13 +28,6 @@
 #include <unistd.h>
 
 namespace ktstr::guest {
-
-/// Every line of the harness itself on the console starts with this; the host looks for it.
-inline constexpr const char* console_prefix = "ktstr-guest: ";
-
-inline void say(const std::string& text) {
-    std::fprintf(stderr, "%s%s\n", console_prefix, text.c_str());
-}
 
 [[noreturn]] inline void power_off() {
     ::sync();

@@ -11,6 +11,8 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -104,6 +106,13 @@ public:
     bool send(const Messages&... messages) {
         std::string bytes;
         ((bytes += encode_(messages)), ...);
+        return write_all(fd_.get(), bytes);
+    }
+
+    bool send_all(const std::vector<wire::frame>& frames) {
+        std::string bytes;
+        for (const auto& f : frames)
+            bytes += encode_(f);
         return write_all(fd_.get(), bytes);
     }
 

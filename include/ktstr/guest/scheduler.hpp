@@ -5,6 +5,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/agent_core.hpp>
 #include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -21,8 +22,7 @@
 
 namespace ktstr::guest {
 
-inline constexpr const char* sched_ext_state_path = "/sys/kernel/sched_ext/state";
-inline constexpr std::string_view attached_state = "enabled";
+inline constexpr const char* sched_ext_name_path = "/sys/kernel/sched_ext/root/ops";
 
 /// "exited with status 1" or "was killed by SIGSEGV".
 [[nodiscard]] inline std::string describe_end(int wait_status) {
@@ -78,7 +78,10 @@ public:
     [[nodiscard]] static std::string state() {
         return std::string(without_newline(read_kernel_file(sched_ext_state_path).value_or("")));
     }
-    [[nodiscard]] static bool attached() { return state() == attached_state; }
+    /// The name of the BPF scheduler that is attached; empty when none is.
+    [[nodiscard]] static std::string name() {
+        return std::string(without_newline(read_kernel_file(sched_ext_name_path).value_or("")));
+    }
 
     template <class Send>
     void pump_output(const Send& send) {
