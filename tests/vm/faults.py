@@ -78,7 +78,7 @@ def column(link):
         print(f"{link:20} {name:24} {event['verdict']}/{event['reason']} {event['boot']:6} {event['total_s']:6.1f} s "
               f"of {limit:.0f}")
     for name, word in (("panics_at_boot", "Kernel panic"), ("complains_at_boot", "Oops: "),
-                       ("killed_in_body", "signal 9"), ("killed_in_body_cold", "signal 9"), ("killed_at_boot_cold", "signal 9")):
+                       ("killed_in_body", "SIGKILL"), ("killed_in_body_cold", "SIGKILL"), ("killed_at_boot_cold", "SIGKILL")):
         require(word in (events.get(name, {}).get("message") or ""), f"{link}: {name} does not say {word!r}")
     if link in CLONED:
         require("its kernel is not well: " in said and "Oops: " in said, f"{link}: a template that complained was kept")
@@ -86,7 +86,7 @@ def column(link):
 
 def templates(link):
     """The machine that is to become a template is struck: its test gets one that boots, and says why."""
-    for fault, words in ((["kill-qemu@boot:template"], "killed by signal 9"),
+    for fault, words in ((["kill-qemu@boot:template"], "killed by SIGKILL"),
                          (["freeze-guest@boot:template", f"boot-limit-ms={SILENT_MS}:template"],
                           f"did not come to rest in {SILENT_MS // 1000} s")):
         case = f"{link}: a template and {fault[0]}"

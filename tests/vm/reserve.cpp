@@ -65,8 +65,8 @@ KTSTR_TEST(a_cpuset_holds_its_threads, cores = 4, duration = 1s) {
         KTSTR_CHECK(host::detail::cpus_of_thread(::gettid()) == std::vector<int>{1, 3});
         // What a mask would allow, a cpuset does not: nobody in it gets out by asking.
         KTSTR_CHECK(!host::mask_threads(self(), {0}).has_value());
-        KTSTR_CHECK(host::detail::write_cgroup_file(std::filesystem::path(root) / "cgroup.threads",
-                                                    std::to_string(::gettid()))
+        KTSTR_CHECK(write_kernel_file(std::filesystem::path(root) / "cgroup.threads",
+                                      std::to_string(::gettid()))
                         .has_value());
     }
     KTSTR_CHECK(!std::filesystem::exists(std::filesystem::path(root) / "ktstr-test-1"));
@@ -76,18 +76,17 @@ KTSTR_TEST(a_cpuset_holds_its_threads, cores = 4, duration = 1s) {
 // As under systemd: our own cgroup is not the root, and it has processes.
 KTSTR_TEST(a_cpuset_beside_processes, cores = 4, duration = 1s) {
     const std::filesystem::path leaf = std::filesystem::path(root) / "leaf";
-    KTSTR_REQUIRE(host::detail::write_cgroup_file(
-                      std::filesystem::path(root) / "cgroup.subtree_control", "+cpuset")
-                      .has_value());
+    KTSTR_REQUIRE(
+        write_kernel_file(std::filesystem::path(root) / "cgroup.subtree_control", "+cpuset")
+            .has_value());
     KTSTR_REQUIRE(::mkdir(leaf.c_str(), 0755) == 0);
-    KTSTR_REQUIRE(host::detail::write_cgroup_file(leaf / "cgroup.procs", "0").has_value());
+    KTSTR_REQUIRE(write_kernel_file(leaf / "cgroup.procs", "0").has_value());
     auto made = host::cpuset::make("ktstr-test-2", {2}, {0});
     KTSTR_REQUIRE(made.has_value());
     KTSTR_CHECK(made->directory() == leaf / "ktstr-test-2");
     KTSTR_CHECK(made->take(::gettid()).has_value());
     KTSTR_CHECK(host::detail::cpus_of_thread(::gettid()) == std::vector<int>{2});
-    KTSTR_CHECK(host::detail::write_cgroup_file(leaf / "cgroup.threads", std::to_string(::gettid()))
-                    .has_value());
+    KTSTR_CHECK(write_kernel_file(leaf / "cgroup.threads", std::to_string(::gettid())).has_value());
 }
 
 KTSTR_TEST(without_a_cpuset_there_is_a_mask, cores = 4, duration = 1s) {

@@ -14,6 +14,8 @@
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/probe/topology.hpp>
 #include <ktstr/guest/scheduler.hpp>
+#include <ktstr/linux/clock.hpp>
+#include <ktstr/linux/exit_text.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/version.hpp>
 #include <ktstr/wire/calibration.hpp>
@@ -207,7 +209,7 @@ private:
             } else if (scheduler_ && pid == scheduler_->pid()) {
                 scheduler_->pump_output(send_);
                 scheduler_.reset();
-                core_.on_scheduler_end(describe_end(status));
+                core_.on_scheduler_end(exit_text(status));
             }
         }
     }
@@ -220,7 +222,7 @@ private:
             end = body_->finish(status);
         } else {
             const auto lost =
-                plain_error("start", "the current test program", "it " + describe_end(status));
+                plain_error("start", "the current test program", "it " + exit_text(status));
             end = {.verdict = verdict::inconclusive,
                    .reason = reason::infrastructure,
                    .message = lost.message()};
@@ -269,19 +271,14 @@ private:
     [[nodiscard]] std::uint64_t boot_ns() const override { return now_ns(CLOCK_BOOTTIME); }
 
     void set_timer(std::uint64_t first_ns, std::uint64_t interval_ns) override {
-        const auto spec = [](std::uint64_t ns) {
-            return timespec{static_cast<time_t>(ns / 1'000'000'000U),
-                            static_cast<long>(ns % 1'000'000'000U)};
-        };
-        const itimerspec t{spec(interval_ns), spec(first_ns)};
+        const itimerspec t{to_timespec(interval_ns), to_timespec(first_ns)};
         ::timerfd_settime(timer_.get(), 0, &t, nullptr);
     }
 
     void set_wall_clock(std::uint64_t ns) override {
         if (!options_.is_init)
             return;
-        const timespec host_time{static_cast<time_t>(ns / 1'000'000'000U),
-                                 static_cast<long>(ns % 1'000'000'000U)};
+        const auto host_time = to_timespec(ns);
         ::clock_settime(CLOCK_REALTIME, &host_time);
     }
 

@@ -14,6 +14,8 @@
 #include <ktstr/guest/initialisers.hpp>
 #include <ktstr/guest/probe/steal.hpp>
 #include <ktstr/guest/scenario/execute.hpp>
+#include <ktstr/linux/clock.hpp>
+#include <ktstr/linux/exit_text.hpp>
 #include <ktstr/test/context.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/wire/message.hpp>
@@ -52,13 +54,6 @@ struct body_counters {
     std::atomic<std::uint64_t> checks{0};
     std::atomic<std::uint64_t> failed{0};
 };
-
-[[nodiscard]] inline std::uint64_t now_ns(clockid_t clock) {
-    timespec t{};
-    ::clock_gettime(clock, &t);
-    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
-           static_cast<std::uint64_t>(t.tv_nsec);
-}
 
 namespace detail {
 
@@ -446,14 +441,11 @@ public:
             end = *outcome_;
         } else if (WIFSIGNALED(wait_status)) {
             const int signal = WTERMSIG(wait_status);
-            const char* name = ::sigabbrev_np(signal);
             const auto oom = read_oom_kills();
             if (signal == SIGKILL && oom && oom_kills_before_ && *oom > *oom_kills_before_)
                 failed(reason::oom, "the body was killed because the guest ran out of memory");
             else
-                failed(reason::signal,
-                       std::string("the body was killed by SIG") +
-                           (name != nullptr ? name : std::to_string(signal).c_str()));
+                failed(reason::signal, "the body " + exit_text(wait_status));
         } else {
             failed(reason::exit, "the body's process ended by itself with status " +
                                      std::to_string(WEXITSTATUS(wait_status)) +

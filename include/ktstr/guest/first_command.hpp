@@ -4,7 +4,8 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/exit_text.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <cerrno>
@@ -57,11 +58,8 @@ namespace ktstr::guest {
     ::kill(-pid, SIGKILL);
     while (::waitpid(-pid, nullptr, 0) > 0) {
     }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return plain_error("run", arguments.front(),
-                           WIFEXITED(status)
-                               ? "it exited with " + std::to_string(WEXITSTATUS(status))
-                               : "signal " + std::to_string(WTERMSIG(status)) + " ended it");
+    if (status != 0)
+        return plain_error("run", arguments.front(), "it " + exit_text(status));
     return {};
 }
 

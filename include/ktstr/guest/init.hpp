@@ -8,12 +8,12 @@
 #include <ktstr/guest/agent.hpp>
 #include <ktstr/guest/console.hpp>
 #include <ktstr/guest/first_command.hpp>
-#include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/modules.hpp>
 #include <ktstr/guest/mounts.hpp>
 #include <ktstr/guest/probe/topology.hpp>
 #include <ktstr/guest/stand_by.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <cstdio>
@@ -80,10 +80,9 @@ namespace ktstr::guest {
         } else {
             agent ready(link(), {.is_init = true});
             ready.make_ready();
-            if (auto woken =
-                    stand_by(std::move(*opened), words->vsock_port.has_value(),
-                             prove_template(*words, ready.machine()), run_first_command,
-                             [&ready](std::uint64_t size) { ready.change_program(size); }))
+            if (auto woken = stand_by(std::move(*opened), words->vsock_port.has_value(),
+                                      prove_template(*words, ready.machine()), run_first_command,
+                                      [&ready](std::uint64_t size) { ready.change_program(size); }))
                 ready.serve(std::move(*woken));
             else
                 say(woken.error().message());

@@ -5,7 +5,8 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
+#include <ktstr/linux/write_all.hpp>
 #include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -17,7 +18,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -72,24 +72,6 @@ inline constexpr unsigned host_cid = 2;
 
 [[nodiscard]] inline result<unique_fd> open_link(const wire::boot_words& words) {
     return words.vsock_port ? open_vsock(*words.vsock_port) : open_serial_port();
-}
-
-/// Writes all bytes; false when the other side is gone.
-[[nodiscard]] inline bool write_all(int fd, std::string_view bytes) {
-    while (!bytes.empty()) {
-        const auto n = ::write(fd, bytes.data(), bytes.size());
-        if (n < 0 && errno == EAGAIN) {
-            pollfd p{fd, POLLOUT, 0};
-            ::poll(&p, 1, -1);
-            continue;
-        }
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        bytes.remove_prefix(static_cast<std::size_t>(n));
-    }
-    return true;
 }
 
 /// Frames over one descriptor.

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <ktstr/base/unique_fd.hpp>
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <cerrno>

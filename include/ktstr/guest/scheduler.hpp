@@ -6,7 +6,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/agent_core.hpp>
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <csignal>
@@ -23,16 +23,6 @@
 namespace ktstr::guest {
 
 inline constexpr const char* sched_ext_name_path = "/sys/kernel/sched_ext/root/ops";
-
-/// "exited with status 1" or "was killed by SIGSEGV".
-[[nodiscard]] inline std::string describe_end(int wait_status) {
-    if (WIFSIGNALED(wait_status)) {
-        const char* name = ::sigabbrev_np(WTERMSIG(wait_status));
-        return std::string("was killed by SIG") +
-               (name != nullptr ? name : std::to_string(WTERMSIG(wait_status)).c_str());
-    }
-    return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
-}
 
 class scheduler_process {
 public:

@@ -8,8 +8,9 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/files_disk.hpp>
-#include <ktstr/guest/kernel_file.hpp>
 #include <ktstr/guest/link.hpp>
+#include <ktstr/linux/clock.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/version.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -204,8 +205,7 @@ namespace detail {
     }
     link reached;
     const auto order = detail::wait_for_resume(builder, listener, reached);
-    const timespec host_time{static_cast<time_t>(order.wall_clock_ns / 1'000'000'000U),
-                             static_cast<long>(order.wall_clock_ns % 1'000'000'000U)};
+    const auto host_time = to_timespec(order.wall_clock_ns);
     ::clock_settime(CLOCK_REALTIME, &host_time);
     if (auto seeded = reseed(order.entropy); !seeded)
         return std::move(seeded).error();

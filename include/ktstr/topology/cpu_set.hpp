@@ -153,39 +153,45 @@ private:
     std::array<std::uint64_t, capacity / 64> words_{};
 };
 
-/// The kernel's list form: "0-3,8", and "" for the empty set.
-[[nodiscard]] inline std::string to_text(const cpu_set& set) {
+/// The kernel's list form of rising numbers: "0-3,8", and "" for none.
+template <class Numbers>
+[[nodiscard]] std::string number_list(const Numbers& numbers) {
     std::string text;
-    for (int first = set.first(); first >= 0;) {
+    const auto end = numbers.end();
+    for (auto at = numbers.begin(); at != end;) {
+        const int first = *at;
         int last = first;
-        while (set.contains(last + 1))
+        while (++at != end && *at == last + 1)
             ++last;
         if (!text.empty())
             text += ',';
         text += std::to_string(first);
         if (last > first)
             text += '-' + std::to_string(last);
-        first = set.next(last + 1);
     }
     return text;
 }
+[[nodiscard]] inline std::string to_text(const cpu_set& set) {
+    return number_list(set);
+}
 
-/// Reads the kernel's list form. The empty text is the empty set and one trailing newline is
-/// allowed, because sysfs and cgroupfs write both; everything else that is not a list is refused.
-[[nodiscard]] constexpr std::optional<cpu_set> parse_cpu_list(std::string_view text) {
+/// Reads the kernel's list form and calls `take(first, last)` for each range; numbers are below `limit`. The
+/// empty text is no range and one trailing newline is allowed, because sysfs and cgroupfs write both. False
+/// for everything else that is not a list; some ranges may have been taken then.
+template <class Take>
+[[nodiscard]] constexpr bool read_number_list(std::string_view text, int limit, const Take& take) {
     if (!text.empty() && text.back() == '\n')
         text.remove_suffix(1);
-    cpu_set set;
     if (text.empty())
-        return set;
+        return true;
     std::size_t at = 0;
-    const auto number = [&]() -> int {  // -1: no number here, or no CPU
+    const auto number = [&]() -> int {  // -1: no number here, or too large a one
         if (at >= text.size() || text[at] < '0' || text[at] > '9')
             return -1;
         int value = 0;
         for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
             value = value * 10 + (text[at] - '0');
-            if (value >= cpu_set::capacity)
+            if (value >= limit)
                 return -1;
         }
         return value;
@@ -198,13 +204,22 @@ private:
             last = number();
         }
         if (first < 0 || last < first)
-            return std::nullopt;
-        set |= cpu_set::range(first, last);
+            return false;
+        take(first, last);
         if (at == text.size())
-            return set;
+            return true;
         if (text[at++] != ',')
-            return std::nullopt;
+            return false;
     }
+}
+
+/// The set in a kernel's list form, or nothing when it is no list of CPUs.
+[[nodiscard]] constexpr std::optional<cpu_set> parse_cpu_list(std::string_view text) {
+    cpu_set set;
+    if (!read_number_list(text, cpu_set::capacity,
+                          [&set](int first, int last) { set |= cpu_set::range(first, last); }))
+        return std::nullopt;
+    return set;
 }
 
 }  // namespace ktstr

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <ktstr/guest/cgroup/cgroup_tree.hpp>
-#include <ktstr/guest/cgroup/own_cgroup.hpp>
+#include <ktstr/linux/own_cgroup.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -17,10 +17,10 @@ namespace ktstr::guest::testing {
 
 /// Skips the test where this process may not make cgroups. Removed with the object.
 [[nodiscard]] inline cgroup_tree test_cgroup() {
-    const auto own = own_cgroup();
+    const auto own = find_own_cgroup();
     if (!own)
         SKIP(own.error().message());
-    auto tree = cgroup_tree::make_below(*own);
+    auto tree = cgroup_tree::make_below(own->directory);
     if (!tree)
         SKIP(tree.error().message());
     return *std::move(tree);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+using namespace ktstr;
 using namespace ktstr::guest;
 
 TEST_CASE("the kernel's count of runnable tasks is read, or nothing is known", "[rest]") {

@@ -371,7 +371,7 @@ TEST_CASE("a panic or a closed link shortens every phase", "[attempt]") {
         ended.reaches(phase).tell(happened::link_closed{});
         ended.ends(SIGKILL);
         CHECK(ended.why() == reason::infrastructure);
-        CHECK(contains(ended.verdict().message, "killed by signal 9"));
+        CHECK(contains(ended.verdict().message, "killed by SIGKILL"));
     }
 }
 
@@ -396,7 +396,7 @@ TEST_CASE("what ends a machine from outside", "[attempt]") {
             happened::process_ended{.status = 1 << 8, .refusal = "no memory"});
         CHECK(refused.why() == reason::infrastructure);
         CHECK(refused.verdict().message ==
-              (phase == attempt_phase::boot ? "no memory" : "QEMU ended with status 1"));
+              (phase == attempt_phase::boot ? "no memory" : "QEMU exited with status 1"));
     }
     trial keeper(false, false);
     keeper.begins_body().tell(happened::link_closed{});
@@ -426,7 +426,7 @@ TEST_CASE("a failed check that arrived is not talked away", "[attempt]") {
     killed.begins_body().say(six);
     killed.ends(SIGKILL);
     CHECK(killed.why() == reason::check);
-    CHECK(contains(killed.verdict().notes.at(0), "killed by signal 9"));
+    CHECK(contains(killed.verdict().notes.at(0), "killed by SIGKILL"));
     trial thrown;
     thrown.begins_body().say(six);
     thrown.enter(wire::guest_stage::collecting);

@@ -155,11 +155,11 @@ TEST_CASE("the end of a process is told by its best witness", "[judge]") {
     tell();
     e.kvm_words.clear();
     tell();
-    CHECK(told.contains("QEMU was killed by signal 9 (out of memory on the host?)"));
+    CHECK(told.contains("QEMU was killed by SIGKILL (out of memory on the host?)"));
     e.status = SIGABRT;
     e.qemu_said = "qemu: assertion failed";
     tell();
-    CHECK(told.contains("QEMU was killed by signal 6: qemu: assertion failed"));
+    CHECK(told.contains("QEMU was killed by SIGABRT: qemu: assertion failed"));
     e.status = 0;
     tell();
     CHECK(told.size() == 5);

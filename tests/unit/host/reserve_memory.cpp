@@ -23,8 +23,9 @@ namespace {
 /// A /proc whose process lives in a cgroup v2 hierarchy, at /a/b.
 void write_proc(const scratch_directory& scratch, const std::string& place = "/a/b") {
     scratch.write("proc/meminfo", "MemTotal: 9999999 kB\nMemAvailable: 4194304 kB\n");
-    scratch.write("proc/self/mounts", "proc /proc proc rw 0 0\ncgroup2 " +
-                                          (scratch.path() / "cg").string() + " cgroup2 rw 0 0\n");
+    scratch.write("proc/self/mountinfo", "23 1 0:20 / /proc rw - proc proc rw\n30 23 0:27 / " +
+                                             (scratch.path() / "cg").string() +
+                                             " rw - cgroup2 cgroup2 rw\n");
     scratch.write("proc/self/cgroup", "3:cpuset:/\n0::" + place + "\n");
     std::filesystem::create_directories(scratch.path() / "cg/a/b");
 }
@@ -72,9 +73,10 @@ TEST_CASE("available memory is the host's, or what a cgroup leaves of it", "[res
         CHECK_FALSE(available());
     }
     SECTION("a host of cgroup v1") {
-        scratch.write("proc/self/mounts", "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n");
+        scratch.write("proc/self/mountinfo",
+                      "31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
         CHECK(available() == 4096);
-        CHECK_FALSE(find_own_cgroup(scratch.path() / "proc"));
+        CHECK_FALSE(ktstr::find_own_cgroup(scratch.path() / "proc"));
     }
 }
 
@@ -98,8 +100,8 @@ TEST_CASE("a cpuset that can't be says why and leaves nothing", "[reserve]") {
         return made ? std::string() : made.error().message();
     };
     SECTION("no cgroup v2") {
-        scratch.write("proc/self/mounts", "\n");
-        CHECK(refusal().find("no cgroup v2") != std::string::npos);
+        scratch.write("proc/self/mountinfo", "\n");
+        CHECK(refusal().find("cgroup") != std::string::npos);
     }
     SECTION("no controller") {
         write_proc(scratch);
@@ -120,11 +122,11 @@ TEST_CASE("a cpuset on this host keeps its thread, and goes", "[reserve]") {
     if (!made)
         SKIP(made.error().message());
     const auto directory = made->directory();
-    const auto before = detail::cpus_of_thread(::gettid());
+    const auto before = host::detail::cpus_of_thread(::gettid());
     REQUIRE(made->take(::gettid()));
-    CHECK(detail::cpus_of_thread(::gettid()) == std::vector<int>{cpus.back()});
-    REQUIRE(detail::write_cgroup_file(directory.parent_path() / "cgroup.threads",
-                                      std::to_string(::gettid())));
+    CHECK(host::detail::cpus_of_thread(::gettid()) == std::vector<int>{cpus.back()});
+    REQUIRE(
+        write_kernel_file(directory.parent_path() / "cgroup.threads", std::to_string(::gettid())));
     CHECK(mask_threads({{.index = 0, .thread_id = ::gettid(), .qom_path = {}}}, before));
     { const auto gone = std::move(*made); }
     CHECK_FALSE(std::filesystem::exists(directory));
@@ -142,19 +144,19 @@ TEST_CASE("only a killed run's own cgroups are removed", "[reserve]") {
 
 TEST_CASE("real threads are masked, pinned and read back", "[reserve]") {
     const auto cpus = allowed_cpus();
-    const auto before = detail::cpus_of_thread(::gettid());
+    const auto before = host::detail::cpus_of_thread(::gettid());
     const std::vector<vcpu_thread> self{{.index = 0, .thread_id = ::gettid(), .qom_path = {}}};
     SECTION("on a mask") {
         const auto done = place_threads({.mask = {cpus.front()}}, self, ::getpid());
         REQUIRE(done);
         CHECK(done->mask == "affinity");
-        CHECK(detail::cpus_of_thread(::gettid()) == std::vector<int>{cpus.front()});
+        CHECK(host::detail::cpus_of_thread(::gettid()) == std::vector<int>{cpus.front()});
     }
     SECTION("nowhere when nothing is asked") {
         const auto done = place_threads({}, self, ::getpid());
         REQUIRE(done);
         CHECK_FALSE(done->mask);
-        CHECK(detail::cpus_of_thread(::gettid()) == before);
+        CHECK(host::detail::cpus_of_thread(::gettid()) == before);
     }
     SECTION("a CPU that is not there is an error") {
         CHECK_FALSE(place_threads({.mask = {8000}}, self, ::getpid()));

@@ -28,8 +28,8 @@ TEST_CASE("number lists are read strictly and written back", "[reserve]") {
     CHECK(parse_number_list("0-3,8\n") == cpus{0, 1, 2, 3, 8});
     CHECK(parse_number_list("700") == cpus{700});
     CHECK(parse_number_list("")->empty());
-    CHECK(number_list({0, 1, 2, 3, 8}) == "0-3,8");
-    CHECK(number_list({}).empty());
+    CHECK(number_list(cpus{0, 1, 2, 3, 8}) == "0-3,8");
+    CHECK(number_list(cpus{}).empty());
     for (const char* bad : {"a", "1-", "3-1", "1,", ",1", "-1", "1 2", "99999", "1-2-3", "0x1"})
         CHECK_FALSE(parse_number_list(bad));
 }

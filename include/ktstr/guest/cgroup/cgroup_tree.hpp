@@ -4,7 +4,7 @@
 // which cgroup, and what a refusal means, is the executor's business. Guest side.
 #pragma once
 
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 
 #include <algorithm>
 #include <cerrno>

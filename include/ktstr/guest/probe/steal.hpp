@@ -3,7 +3,7 @@
 // killed for memory. Absent means not measured; zero means measured and none. Guest side.
 #pragma once
 
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 
 #include <unistd.h>
 

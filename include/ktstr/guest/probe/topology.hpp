@@ -12,7 +12,7 @@
 // is the sets that the scheduler works with.
 #pragma once
 
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/topology/topology.hpp>
 #include <ktstr/wire/message.hpp>
 

@@ -5,8 +5,8 @@
 #pragma once
 
 #include <ktstr/guest/cgroup/cgroup_tree.hpp>
-#include <ktstr/guest/cgroup/own_cgroup.hpp>
 #include <ktstr/guest/work/worker_team.hpp>
+#include <ktstr/linux/own_cgroup.hpp>
 #include <ktstr/scenario/execute.hpp>
 #include <ktstr/test/context.hpp>
 
@@ -112,10 +112,13 @@ private:
     // Late: a scenario without cgroups works without cgroup v2.
     [[nodiscard]] cgroup_tree& tree() {
         if (!tree_) {
-            auto parent =
-                cgroup_parent_ ? result<std::filesystem::path>(*cgroup_parent_) : own_cgroup();
-            if (!parent)
-                throw scenario_error(parent.error().message());
+            auto parent = cgroup_parent_;
+            if (!parent) {
+                auto own = find_own_cgroup();
+                if (!own)
+                    throw scenario_error(own.error().message());
+                parent = std::move(own->directory);
+            }
             auto made = cgroup_tree::make_for_scenario(*parent);
             if (!made) {
                 auto fault = made.error();

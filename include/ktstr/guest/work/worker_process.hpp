@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ktstr/guest/work/run_work.hpp>
+#include <ktstr/linux/clock.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -25,18 +26,6 @@ namespace detail {
 
 /// Exit status of a worker that gave up and left the reason in its slot.
 inline constexpr int worker_gave_up = 125;
-
-[[nodiscard]] inline std::uint64_t monotonic_ns() {
-    return static_cast<std::uint64_t>(
-        std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
-}
-
-[[nodiscard]] inline std::uint64_t process_cpu_ns() {
-    timespec t{};
-    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
-           static_cast<std::uint64_t>(t.tv_nsec);
-}
 
 /// Both sides are different processes, so no FUTEX_PRIVATE.
 inline void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t while_it_is) {
@@ -80,7 +69,7 @@ inline void reset_signals() {
 
     futex_wait(gate.open, 0);
     slot.phase.store(worker_phase::running, std::memory_order_release);
-    const auto cpu_before = process_cpu_ns();
+    const auto cpu_before = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     try {
         work_loop loop(slot, gate);
         run_work(kind, loop);
@@ -91,8 +80,8 @@ inline void reset_signals() {
         slot.set_failure("it threw something that is no std::exception");
         ::_exit(worker_gave_up);
     }
-    slot.cpu_ns.store(process_cpu_ns() - cpu_before, std::memory_order_relaxed);
-    slot.finished_ns.store(monotonic_ns(), std::memory_order_relaxed);
+    slot.cpu_ns.store(now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_before, std::memory_order_relaxed);
+    slot.finished_ns.store(now_ns(CLOCK_MONOTONIC), std::memory_order_relaxed);
     slot.phase.store(worker_phase::finished, std::memory_order_release);
     ::_exit(0);
 }

@@ -6,6 +6,8 @@
 
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/work/worker_process.hpp>
+#include <ktstr/linux/clock.hpp>
+#include <ktstr/linux/exit_text.hpp>
 #include <ktstr/scenario/report.hpp>
 
 #include <algorithm>
@@ -107,7 +109,7 @@ public:
     /// Lets all workers go. Their wall time counts from here, so that one that the scheduler does
     /// not run does not look as if it had started late.
     void release() {
-        released_ns_ = detail::monotonic_ns();
+        released_ns_ = now_ns(CLOCK_MONOTONIC);
         auto& open = board_.gate().open;
         open.store(1, std::memory_order_release);
         detail::futex_wake_all(open);
@@ -238,7 +240,7 @@ private:
             return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
                    static_cast<std::uint64_t>(t.tv_usec) * 1'000U;
         };
-        m.end = death{status, got < 0 ? errno : 0, detail::monotonic_ns(),
+        m.end = death{status, got < 0 ? errno : 0, now_ns(CLOCK_MONOTONIC),
                       ns(used.ru_utime) + ns(used.ru_stime)};
     }
 
@@ -279,9 +281,7 @@ private:
             if (signal == SIGKILL && m.killed_after)
                 return "did not stop within " + std::to_string(m.killed_after->count()) +
                        " ms and was killed";
-            const char* name = ::sigabbrev_np(signal);
-            return "killed by " + (name != nullptr ? "SIG" + std::string(name)
-                                                   : "signal " + std::to_string(signal));
+            return "killed by " + signal_text(signal);
         }
         const int status = WEXITSTATUS(m.end->status);
         if (slot.failure[0] != '\0')

@@ -5,6 +5,7 @@
 
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/host/attempt/evidence.hpp>
+#include <ktstr/linux/exit_text.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -73,12 +74,11 @@ namespace detail {
     const auto said = e.qemu_said.empty() ? std::string{} : ": " + e.qemu_said;
     if (e.status && WIFSIGNALED(*e.status))
         return found(reason::infrastructure,
-                     "QEMU was killed by signal " + std::to_string(WTERMSIG(*e.status)) +
+                     "QEMU " + exit_text(*e.status) +
                          (WTERMSIG(*e.status) == SIGKILL ? " (out of memory on the host?)" : said));
     // A guest's power-off is the end of a QEMU that is content.
     if (e.status && WEXITSTATUS(*e.status) != 0)
-        return found(reason::infrastructure,
-                     "QEMU ended with status " + std::to_string(WEXITSTATUS(*e.status)) + said);
+        return found(reason::infrastructure, "QEMU " + exit_text(*e.status) + said);
     if (!e.harness_line.empty() && e.at == attempt_phase::boot)
         return found(reason::infrastructure, "the guest could not start the test" + harness);
     return found(reason::guest_exit, "the guest powered off without a verdict" + harness);

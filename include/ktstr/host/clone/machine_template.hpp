@@ -15,6 +15,8 @@
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
+#include <ktstr/linux/exit_text.hpp>
+#include <ktstr/linux/write_all.hpp>
 #include <ktstr/version.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -263,9 +265,7 @@ private:
     }
     void kvm_died() override { refuse("KVM died under it: " + vm_->kvm_last_words()); }
     void ended(std::optional<int> status) override {
-        refuse(status && WIFSIGNALED(*status)
-                   ? "QEMU was killed by signal " + std::to_string(WTERMSIG(*status))
-                   : "it ended");
+        refuse(status && WIFSIGNALED(*status) ? "QEMU " + exit_text(*status) : "it ended");
     }
     void device_ended() override { refuse("vhost-device-vsock ended"); }
     void stopped() override { refuse("interrupted"); }
@@ -300,15 +300,8 @@ private:
                 return system_error("read", "a template's state");
             if (n == 0)
                 break;
-            for (ssize_t done = 0; done < n;) {
-                const auto written =
-                    ::write(file.get(), chunk + done, static_cast<std::size_t>(n - done));
-                if (written < 0 && errno == EINTR)
-                    continue;
-                if (written < 0)
-                    return cache_error("write", state);
-                done += written;
-            }
+            if (!write_all(file.get(), {chunk, static_cast<std::size_t>(n)}))
+                return cache_error("write", state);
         }
         // The stream has ended; QEMU's own word that nothing was missing follows.
         return qmp.wait_until_saved();

@@ -8,6 +8,9 @@
 #include <ktstr/base/scope_exit.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
+#include <ktstr/linux/exit_text.hpp>
+#include <ktstr/linux/find_program.hpp>
+#include <ktstr/linux/write_all.hpp>
 
 #include <algorithm>
 #include <array>
@@ -58,14 +61,8 @@ inline result<unique_fd> tool_input(std::string_view input) {
     unique_fd memory{::memfd_create("ktstr-tool-input", MFD_CLOEXEC)};
     if (!memory)
         return system_error("create", "a memory file for a tool's input");
-    for (std::size_t done = 0; done < input.size();) {
-        const ssize_t n = ::write(memory.get(), input.data() + done, input.size() - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return system_error("write", "a tool's input");
-        done += static_cast<std::size_t>(n);
-    }
+    if (!write_all(memory.get(), input))
+        return system_error("write", "a tool's input");
     ::lseek(memory.get(), 0, SEEK_SET);
     return memory;
 }
@@ -222,7 +219,7 @@ inline result<tool_output> run_tool(tool_command command) {
     }
     if (failure)
         return *std::move(failure);
-    output.exit_code = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
+    output.exit_code = shell_status(ended);
     return output;
 }
 
@@ -243,25 +240,9 @@ inline result<tool_output> run_tool_ok(tool_command command, std::string what, s
     return output;
 }
 
-/// The full path of a program in PATH or the system's administrator directories (an ordinary
-/// user's PATH on Debian has no /sbin), or nothing.
-inline std::optional<std::filesystem::path> find_tool(std::string_view name) {
-    const char* variable = ::getenv("PATH");
-    std::string path = variable != nullptr ? variable : "/usr/bin:/bin";
-    path += ":/usr/sbin:/sbin";
-    for (std::string_view rest = path; !rest.empty();) {
-        const std::size_t colon = rest.find(':');
-        const std::string_view directory = rest.substr(0, colon);
-        rest = colon == std::string_view::npos ? std::string_view{} : rest.substr(colon + 1);
-        if (directory.empty())
-            continue;
-        std::filesystem::path candidate = std::filesystem::path(directory) / name;
-        std::error_code ignored;
-        if (::access(candidate.c_str(), X_OK) == 0 &&
-            std::filesystem::is_regular_file(candidate, ignored))
-            return candidate;
-    }
-    return std::nullopt;
+/// A program in PATH or where administrators' tools lie.
+[[nodiscard]] inline std::optional<std::filesystem::path> find_tool(std::string_view name) {
+    return find_program(name, administrator_directories);
 }
 
 }  // namespace ktstr::host

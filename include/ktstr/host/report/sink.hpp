@@ -7,6 +7,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/linux/write_all.hpp>
 
 #include <cerrno>
 #include <memory>
@@ -66,21 +67,8 @@ private:
 [[nodiscard]] inline result<void> write_all(int fd, std::string_view bytes,
                                             const std::string& name) {
     const no_sigpipe quietly;
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-        if (written >= 0) {
-            bytes.remove_prefix(static_cast<std::size_t>(written));
-            continue;
-        }
-        if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            // A terminal that another program switched to non-blocking is the usual cause.
-            pollfd room{fd, POLLOUT, 0};
-            if (::poll(&room, 1, -1) >= 0 || errno == EINTR)
-                continue;
-        }
-        if (errno != EINTR)
-            return system_error("write", name);
-    }
+    if (!ktstr::write_all(fd, bytes))
+        return system_error("write", name);
     return {};
 }
 

@@ -8,6 +8,8 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/reserve/host_memory.hpp>
 #include <ktstr/host/reserve/host_topology.hpp>
+#include <ktstr/linux/kernel_file.hpp>
+#include <ktstr/linux/own_cgroup.hpp>
 
 #include <cerrno>
 #include <ctime>
@@ -19,22 +21,12 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace ktstr::host {
 
 namespace detail {
-
-/// One write, as cgroup files want it.
-[[nodiscard]] inline result<void> write_cgroup_file(const std::filesystem::path& file,
-                                                    std::string_view text) {
-    unique_fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return system_error("write \"" + std::string(text) + "\" to", file.string());
-    return {};
-}
 
 /// Removes a cgroup whose last thread may still be on its way out.
 inline void remove_cgroup(const std::filesystem::path& directory, int attempts = 200) {
@@ -77,17 +69,15 @@ public:
             return system_error("make a cpuset", directory.string());
         made.directory_ = directory;
         // Threaded first: our own cgroup has processes, and only threaded controllers work beside them.
-        if (auto done = detail::write_cgroup_file(directory / "cgroup.type", "threaded"); !done)
+        if (auto done = write_kernel_file(directory / "cgroup.type", "threaded"); !done)
             return std::move(done).error();
-        if (auto done =
-                detail::write_cgroup_file(own->directory / "cgroup.subtree_control", "+cpuset");
+        if (auto done = write_kernel_file(own->directory / "cgroup.subtree_control", "+cpuset");
             !done)
             return std::move(done).error();
-        if (auto done = detail::write_cgroup_file(directory / "cpuset.cpus", number_list(cpus));
-            !done)
+        if (auto done = write_kernel_file(directory / "cpuset.cpus", number_list(cpus)); !done)
             return std::move(done).error();
         if (!nodes.empty())  // nodes without memory are refused, and then all of them serve
-            (void)detail::write_cgroup_file(directory / "cpuset.mems", number_list(nodes));
+            (void)write_kernel_file(directory / "cpuset.mems", number_list(nodes));
         const auto effective = detail::first_line_of(directory / "cpuset.cpus.effective");
         if (!effective || parse_number_list(*effective) != cpus)
             return plain_error(
@@ -107,7 +97,7 @@ public:
 
     /// Moves one thread in. Its process must live in our own cgroup.
     [[nodiscard]] result<void> take(int thread) const {
-        return detail::write_cgroup_file(directory_ / "cgroup.threads", std::to_string(thread));
+        return write_kernel_file(directory_ / "cgroup.threads", std::to_string(thread));
     }
 
 private:

@@ -4,6 +4,8 @@
 // taken. Host side.
 #pragma once
 
+#include <ktstr/linux/own_cgroup.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -65,35 +67,6 @@ inline std::optional<std::uint64_t> keyed_number(const std::filesystem::path& fi
 }
 
 }  // namespace detail
-
-/// Where the cgroup v2 hierarchy is mounted, and this process's own place in it; empty without one.
-struct own_cgroup {
-    std::filesystem::path mount;
-    std::filesystem::path directory;
-};
-
-[[nodiscard]] inline std::optional<own_cgroup> find_own_cgroup(
-    const std::filesystem::path& proc = "/proc") {
-    own_cgroup found;
-    std::ifstream mounts(proc / "self" / "mounts");
-    for (std::string line; std::getline(mounts, line);) {
-        std::istringstream words(line);
-        std::string device, where, type;
-        if (words >> device >> where >> type && type == "cgroup2") {
-            found.mount = where;
-            break;
-        }
-    }
-    std::ifstream own(proc / "self" / "cgroup");
-    for (std::string line; std::getline(own, line);)
-        if (!found.mount.empty() && line.starts_with("0::/")) {
-            found.directory = (found.mount / line.substr(4)).lexically_normal();
-            if (!found.directory.has_filename())
-                found.directory = found.directory.parent_path();
-            return found;
-        }
-    return std::nullopt;
-}
 
 /// MiB that may still be taken: the host's MemAvailable, and less where a cgroup's memory.max leaves
 /// less. File cache that can be dropped counts as free.

@@ -3,8 +3,9 @@
 // A host that tells nothing (many containers) counts as one LLC in one node. Host side.
 #pragma once
 
+#include <ktstr/topology/cpu_set.hpp>
+
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -70,52 +71,13 @@ struct host_topology {
 /// The kernel's list form ("0-3,8") as numbers. Not ktstr::cpu_set, which ends at the largest guest;
 /// a host may be larger. Nothing for anything that is no list.
 [[nodiscard]] inline std::optional<std::vector<int>> parse_number_list(std::string_view text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-        text.remove_suffix(1);
     std::vector<int> numbers;
-    const auto take = [&text](int& to) {
-        const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), to);
-        if (failed != std::errc{} || to < 0 || to > 65'535)
-            return false;
-        text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-        return true;
-    };
-    while (!text.empty()) {
-        int first = 0;
-        if (!take(first))
-            return std::nullopt;
-        int last = first;
-        if (text.starts_with('-')) {
-            text.remove_prefix(1);
-            if (!take(last) || last < first)
-                return std::nullopt;
-        }
-        for (int n = first; n <= last; ++n)
-            numbers.push_back(n);
-        if (text.empty())
-            break;
-        if (!text.starts_with(',') || text.size() == 1)
-            return std::nullopt;
-        text.remove_prefix(1);
-    }
+    if (!read_number_list(text, 65'536, [&numbers](int first, int last) {
+            for (int n = first; n <= last; ++n)
+                numbers.push_back(n);
+        }))
+        return std::nullopt;
     return numbers;
-}
-
-/// "0-3,8" again, for a list in rising order.
-[[nodiscard]] inline std::string number_list(const std::vector<int>& numbers) {
-    std::string text;
-    for (std::size_t i = 0; i < numbers.size();) {
-        std::size_t last = i;
-        while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1)
-            ++last;
-        if (!text.empty())
-            text += ',';
-        text += std::to_string(numbers[i]);
-        if (last > i)
-            text += '-' + std::to_string(numbers[last]);
-        i = last + 1;
-    }
-    return text;
 }
 
 namespace detail {

@@ -23,6 +23,7 @@
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
+#include <ktstr/linux/find_program.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/wire/boot.hpp>
 
@@ -90,8 +91,8 @@ struct host_setup {
 
 /// The user-space vsock device: in PATH, or fetched into the cache.
 [[nodiscard]] inline fetched_program find_vsock_device(const std::filesystem::path& cache_root) {
-    if (auto found = find_in_path("vhost-device-vsock"); !found.empty())
-        return {std::move(found)};
+    if (auto found = find_program("vhost-device-vsock"))
+        return {*std::move(found)};
     return find_fetched(cache_root, "vhost-device-vsock", "usr/bin/vhost-device-vsock");
 }
 
@@ -245,7 +246,8 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     std::filesystem::path binary(wanted.binary);
     if (!binary.has_parent_path()) {
         const auto sibling = setup.program.path().parent_path() / binary;
-        binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling : find_in_path(wanted.binary);
+        binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling
+                                                      : find_program(wanted.binary).value_or("");
     }
     if (binary.empty() || ::access(binary.c_str(), X_OK) != 0)
         return plain_error("find the scheduler", std::string(wanted.binary),

@@ -8,6 +8,7 @@
 #include <ktstr/host/run/machine_driver.hpp>
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/linux/clock.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>
@@ -135,7 +136,7 @@ private:
         if (!hello || running_ || hello->version != wire::protocol_version)
             return fail("its hello is malformed, out of turn, or of another version");
         dilation_ = dilation_of(hello->calibration_ns, calibration_ns_);
-        vm_->link().send(wire::welcome{.wall_clock_ns = wall_clock_ns()}, command_);
+        vm_->link().send(wire::welcome{.wall_clock_ns = now_ns(CLOCK_REALTIME)}, command_);
         running_ = true;
         deadline_ = clock::now() + patience();
         next_look_ = clock::now() + std::chrono::seconds(1);

@@ -21,6 +21,7 @@
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/run/relayed_run.hpp>
 #include <ktstr/host/run/run_start.hpp>
+#include <ktstr/linux/exit_text.hpp>
 
 #include <algorithm>
 #include <array>
@@ -103,8 +104,7 @@ namespace detail {
         return std::nullopt;
     auto why = inside.aborted().value_or(inside.words());
     if (why.empty())
-        why = WIFEXITED(*ended) ? "it exited with " + std::to_string(WEXITSTATUS(*ended))
-                                : "signal " + std::to_string(WTERMSIG(*ended)) + " ended it";
+        why = "it " + exit_text(*ended);
     return "the run inside the machine ended early: " +
            why.substr(0, why.find_last_not_of('\n') + 1);
 }

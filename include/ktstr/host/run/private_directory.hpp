@@ -10,6 +10,7 @@
 #include <ktstr/host/cache/cache_root.hpp>
 #include <ktstr/host/cache/temporary_directory.hpp>
 #include <ktstr/host/reserve/cpuset.hpp>
+#include <ktstr/linux/own_cgroup.hpp>
 
 #include <cstdlib>
 #include <filesystem>

@@ -16,6 +16,7 @@
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qmp.hpp>
+#include <ktstr/linux/clock.hpp>
 
 #include <algorithm>
 #include <array>
@@ -35,13 +36,6 @@
 #include <unistd.h>
 
 namespace ktstr::host {
-
-/// CLOCK_REALTIME of the host, as a guest is told it.
-[[nodiscard]] inline std::uint64_t wall_clock_ns() {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-}
 
 struct machine_request {
     host::machine machine;
@@ -282,7 +276,7 @@ private:
     }
 
     [[nodiscard]] result<wire::resume> first_word() const {
-        wire::resume order{.wall_clock_ns = wall_clock_ns(),
+        wire::resume order{.wall_clock_ns = now_ns(CLOCK_REALTIME),
                            .mount_files = mount_files_,
                            .program_size = program_size_};
         order.entropy.resize(64);

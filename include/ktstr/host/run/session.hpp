@@ -22,6 +22,7 @@
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/machine.hpp>
+#include <ktstr/linux/clock.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/message.hpp>
@@ -282,7 +283,7 @@ private:
     void send(const wire::run_test& order) {
         // A clone has the time from its first word.
         const wire::welcome welcome{.wall_clock_ns =
-                                        request_.clone_state.empty() ? wall_clock_ns() : 0};
+                                        request_.clone_state.empty() ? now_ns(CLOCK_REALTIME) : 0};
         link().send(welcome, order);
     }
     void send(const wire::ping& ping) { link().send(ping); }

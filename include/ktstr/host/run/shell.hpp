@@ -11,6 +11,8 @@
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/machine_command.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
+#include <ktstr/linux/exit_text.hpp>
+#include <ktstr/linux/find_program.hpp>
 
 #include <array>
 #include <cstdio>
@@ -69,16 +71,16 @@ private:
         return fail(plain_error("give a shell in the machine of", std::string(test.name),
                                 "it is host_only and has none"));
     std::vector<guest_program> programs;
-    auto shell = find_in_path("bash");
-    if (shell.empty())
-        shell = find_in_path("sh");
-    if (shell.empty())
+    auto shell = find_program("bash");
+    if (!shell)
+        shell = find_program("sh");
+    if (!shell)
         return fail(plain_error("find", "bash or sh", "neither is in PATH"));
-    programs.push_back({.host_path = shell, .guest_path = "/bin/sh"});
+    programs.push_back({.host_path = *shell, .guest_path = "/bin/sh"});
     for (const auto name : shell_tools)
-        if (const auto found = find_in_path(name); !found.empty())
+        if (const auto found = find_program(name))
             programs.push_back(
-                {.host_path = found, .guest_path = "/usr/local/bin/" + std::string(name)});
+                {.host_path = *found, .guest_path = "/usr/local/bin/" + std::string(name)});
     auto archive = initramfs_for(setup, test, {}, programs);
     if (!archive)
         return fail(archive.error());
@@ -138,7 +140,7 @@ private:
         std::fputs(printable(run.console()).c_str(), stderr);
         return fail(ended.error());
     }
-    return WIFEXITED(*ended) ? WEXITSTATUS(*ended) : 128 + WTERMSIG(*ended);
+    return shell_status(*ended);
 }
 
 }  // namespace ktstr::host

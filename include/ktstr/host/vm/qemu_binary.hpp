@@ -8,6 +8,7 @@
 #include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/process/run_tool.hpp>
+#include <ktstr/linux/find_program.hpp>
 
 #include <chrono>
 #include <compare>
@@ -47,24 +48,6 @@ struct qemu {
         return plain_error("read QEMU's version", copy.substr(0, copy.find('\n')),
                            "it is not of the form 'QEMU emulator version N.N'");
     return v;
-}
-
-/// The first executable of that name in PATH; empty if there is none.
-[[nodiscard]] inline std::filesystem::path find_in_path(std::string_view name) {
-    const char* path = std::getenv("PATH");
-    std::string_view rest =
-        path != nullptr && *path != '\0' ? path : "/usr/local/bin:/usr/bin:/bin";
-    while (!rest.empty()) {
-        const auto colon = rest.find(':');
-        const auto dir = rest.substr(0, colon);
-        rest = colon == std::string_view::npos ? std::string_view{} : rest.substr(colon + 1);
-        auto candidate = std::filesystem::path(dir.empty() ? "." : dir) / name;
-        struct stat st {};
-        if (::stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
-            ::access(candidate.c_str(), X_OK) == 0)
-            return candidate;
-    }
-    return {};
 }
 
 /// Before this version the emulator could translate a page of code while another vCPU was patching
@@ -130,7 +113,7 @@ inline void drop_old_notes(const std::filesystem::path& notes) {
 /// The QEMU to use: the one in PATH. If that is too old to emulate soundly and a newer one was fetched
 /// into the cache, the newer one, with the libraries of the installed one.
 [[nodiscard]] inline result<qemu> find_qemu(const std::filesystem::path& cache_root) {
-    const auto installed = find_in_path("qemu-system-x86_64");
+    const auto installed = find_program("qemu-system-x86_64").value_or("");
     if (installed.empty())
         return plain_error("find", "qemu-system-x86_64", "it is not in PATH",
                            "install QEMU (Debian: apt install qemu-system-x86; Fedora: dnf install "

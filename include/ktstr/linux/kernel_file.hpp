@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Whole reads and writes of the small text files the kernel shows in /proc, /sys and cgroupfs. Each
 // error names the path and the errno. Plain system calls: a stream would cost more than the read,
-// and cgroupfs wants each value in one write. Guest side.
+// and cgroupfs wants each value in one write.
 #pragma once
 
 #include <ktstr/base/result.hpp>
@@ -15,7 +15,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-namespace ktstr::guest {
+namespace ktstr {
 
 /// The file's text, with its newline.
 [[nodiscard]] inline result<std::string> read_kernel_file(const std::string& path) {
@@ -61,4 +61,4 @@ namespace ktstr::guest {
     return text;
 }
 
-}  // namespace ktstr::guest
+}  // namespace ktstr

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Finding one's own cgroup in the mount table: plain, hybrid, in containers, not at all.
-#include <ktstr/guest/cgroup/own_cgroup.hpp>
+#include <ktstr/linux/own_cgroup.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "fake_files.hpp"
+#include "../guest/fake_files.hpp"
 
-using namespace ktstr::guest;
+using namespace ktstr;
 using ktstr::guest::testing::scratch_directory;
 
 namespace {
@@ -17,8 +17,14 @@ constexpr const char* root_mount =
 
 std::string found(const std::string& membership, const std::string& mounts) {
     const scratch_directory files;
-    const auto own = own_cgroup(files.write("cgroup", membership), files.write("mounts", mounts));
-    return own ? own->string() : "error: " + own.error().message();
+    files.write("self/cgroup", membership);
+    files.write("self/mountinfo", mounts);
+    const auto own = find_own_cgroup(files.path());
+    if (!own)
+        return "error: " + own.error().message();
+    // The way from the one up to the other is walked for limits.
+    CHECK(own->directory.native().starts_with(own->mount.native()));
+    return own->directory.string();
 }
 
 }  // namespace
@@ -48,5 +54,5 @@ TEST_CASE("no version 2 is an error that says so", "[guest][cgroup]") {
           std::string::npos);
     CHECK(found("0::/\n", "23 1 0:20 / /proc rw - proc proc rw\n").find("mount -t cgroup2") !=
           std::string::npos);
-    CHECK_FALSE(own_cgroup("/nonexistent", "/nonexistent"));
+    CHECK_FALSE(find_own_cgroup("/nonexistent"));
 }

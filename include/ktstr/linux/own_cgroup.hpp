@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Where cgroup v2 is mounted and which directory is the calling process's own: the one place
-// beneath which it may be allowed to make cgroups on a machine that is not its own. Guest side,
-// and the host side of host_only bodies.
+// beneath which it may be allowed to make cgroups on a machine that is not its own.
 #pragma once
 
-#include <ktstr/guest/kernel_file.hpp>
+#include <ktstr/linux/kernel_file.hpp>
 
 #include <algorithm>
 #include <filesystem>
 #include <string>
 #include <string_view>
 
-namespace ktstr::guest {
+namespace ktstr {
 
-namespace detail {
+namespace mount_table {
 
 /// Mount tables write blanks and backslashes as \040.
 [[nodiscard]] inline std::string unescaped(std::string_view text) {
@@ -39,23 +38,27 @@ namespace detail {
     return head;
 }
 
-}  // namespace detail
+}  // namespace mount_table
 
-/// The directory of the calling process's cgroup. Both files are parameters for the tests' sake.
-[[nodiscard]] inline result<std::filesystem::path> own_cgroup(
-    const std::string& membership_file = "/proc/self/cgroup",
-    const std::string& mounts_file = "/proc/self/mountinfo") {
-    const auto membership = read_kernel_file(membership_file);
+struct own_cgroup {
+    std::filesystem::path mount;
+    std::filesystem::path directory;
+};
+
+/// The calling process's cgroup. `proc` is a parameter for the tests' sake.
+[[nodiscard]] inline result<own_cgroup> find_own_cgroup(
+    const std::filesystem::path& proc = "/proc") {
+    const auto membership = read_kernel_file(proc / "self/cgroup");
     if (!membership)
         return membership.error();
-    const auto mounts = read_kernel_file(mounts_file);
+    const auto mounts = read_kernel_file(proc / "self/mountinfo");
     if (!mounts)
         return mounts.error();
 
     // Version 2 is the line with hierarchy 0 and no controllers; the others are version 1.
     std::string own;
     for (std::string_view rest = *membership; !rest.empty();) {
-        const auto line = detail::take_until(rest, '\n');
+        const auto line = mount_table::take_until(rest, '\n');
         if (line.starts_with("0::"))
             own = line.substr(3);
     }
@@ -65,15 +68,15 @@ namespace detail {
                            "boot without cgroup_disable and with CONFIG_CGROUPS=y");
 
     for (std::string_view rest = *mounts; !rest.empty();) {
-        auto line = detail::take_until(rest, '\n');
+        auto line = mount_table::take_until(rest, '\n');
         const auto separator = line.find(" - ");
         if (separator == std::string_view::npos ||
             !line.substr(separator + 3).starts_with("cgroup2 "))
             continue;
         for (int skipped = 0; skipped < 3; ++skipped)  // mount id, parent id, device
-            (void)detail::take_until(line, ' ');
-        const auto mounted_root = detail::unescaped(detail::take_until(line, ' '));
-        const auto mount_point = detail::unescaped(detail::take_until(line, ' '));
+            (void)mount_table::take_until(line, ' ');
+        const auto mounted_root = mount_table::unescaped(mount_table::take_until(line, ' '));
+        const auto mount_point = mount_table::unescaped(mount_table::take_until(line, ' '));
         // A mount may show a part of the hierarchy only; our cgroup has to be in that part.
         std::string_view below = own;
         if (mounted_root != "/") {
@@ -87,11 +90,13 @@ namespace detail {
             continue;
         while (below.starts_with('/'))
             below.remove_prefix(1);
-        auto path = std::filesystem::path(mount_point);
-        return below.empty() ? path : path / below;
+        own_cgroup found{.mount = mount_point, .directory = mount_point};
+        if (!below.empty())
+            found.directory /= below;
+        return found;
     }
     return plain_error("find", "a cgroup version 2 mount that holds " + own, "there is none",
                        "mount one: mount -t cgroup2 none /sys/fs/cgroup");
 }
 
-}  // namespace ktstr::guest
+}  // namespace ktstr
