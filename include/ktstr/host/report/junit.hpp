@@ -71,13 +71,13 @@ public:
             const unique_fd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
             if (!fd)
                 return system_error(what_, path_);
-            return write_all(fd.get(), content, path_);
+            return write_named(fd.get(), content, path_);
         }
         auto temporary = make_temporary();
         if (!temporary)
             return std::move(temporary).error();
         const auto& [fd, name] = *temporary;
-        auto written = write_all(fd.get(), content, path_);
+        auto written = write_named(fd.get(), content, path_);
         if (written && ::rename(name.c_str(), path_.c_str()) != 0)
             written = system_error(what_, path_);
         if (!written)

@@ -63,11 +63,11 @@ private:
     ::sigset_t before_{};
 };
 
-/// Writes everything to a descriptor, blocking or not.
-[[nodiscard]] inline result<void> write_all(int fd, std::string_view bytes,
-                                            const std::string& name) {
+/// Writes everything to a descriptor, blocking or not; `name` is what an error calls it.
+[[nodiscard]] inline result<void> write_named(int fd, std::string_view bytes,
+                                              const std::string& name) {
     const no_sigpipe quietly;
-    if (!ktstr::write_all(fd, bytes))
+    if (!write_all(fd, bytes))
         return system_error("write", name);
     return {};
 }
@@ -82,7 +82,7 @@ public:
     void write(std::string_view bytes) override {
         if (problem_)
             return;
-        if (auto done = write_all(fd_, bytes, name_); !done)
+        if (auto done = write_named(fd_, bytes, name_); !done)
             problem_ = done.error();
     }
     [[nodiscard]] std::optional<error> problem() const override { return problem_; }

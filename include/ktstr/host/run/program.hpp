@@ -48,13 +48,13 @@ struct guest_roles {
 namespace detail {
 
 inline int say_error(int code, const error& e) {
-    (void)write_all(STDERR_FILENO, "ktstr: " + printable(e.message()) + '\n', "standard error");
+    (void)write_named(STDERR_FILENO, "ktstr: " + printable(e.message()) + '\n', "standard error");
     return code;
 }
 
 /// One line about something that takes long, on standard error.
 inline void say_progress(std::string_view line) {
-    (void)write_all(STDERR_FILENO, "ktstr: " + printable(line) + '\n', "standard error");
+    (void)write_named(STDERR_FILENO, "ktstr: " + printable(line) + '\n', "standard error");
 }
 
 /// Makes the template of each selected test that a clone is for, and runs none of them.
@@ -126,9 +126,9 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     const auto variables = environment::of_process();
     auto parsed = parse_options(argc, argv, variables);
     if (const auto* leave = std::get_if<cli_exit>(&parsed)) {
-        (void)write_all(STDERR_FILENO, leave->err, "standard error");
-        return write_all(STDOUT_FILENO, leave->out, "standard output") ? leave->code
-                                                                       : exit_run_impossible;
+        (void)write_named(STDERR_FILENO, leave->err, "standard error");
+        return write_named(STDOUT_FILENO, leave->out, "standard output") ? leave->code
+                                                                         : exit_run_impossible;
     }
     auto& wanted = std::get<options>(parsed);
     wanted.internal.agent_id = roles.agent_identity;
@@ -145,7 +145,7 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     // A shell is for the one test that was asked for, whichever shard it is in.
     auto tests = wanted.part && !wanted.shell ? shard_tests(*selected, *wanted.part) : *selected;
     if (wanted.list)
-        return write_all(STDOUT_FILENO, list_text(tests, wanted), "standard output")
+        return write_named(STDOUT_FILENO, list_text(tests, wanted), "standard output")
                    ? 0
                    : exit_run_impossible;
     if (wanted.doctor)

@@ -119,7 +119,7 @@ private:
         run.run({.output =
                      [](wire::stream stream, std::string_view bytes) {
                          const int fd = stream == wire::stream::out ? STDOUT_FILENO : STDERR_FILENO;
-                         (void)write_all(fd, bytes, "the terminal");
+                         (void)write_named(fd, bytes, "the terminal");
                      },
                  .started =
                      [&] {
