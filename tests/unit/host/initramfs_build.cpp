@@ -197,6 +197,17 @@ TEST_CASE("a library that changed is packed anew although no caller named it") {
           dynamic_elf({}, "/other"));
 }
 
+TEST_CASE("a library that comes before the one that was found is packed anew") {
+    workshop shop;
+    shop.start(dynamic_elf({"liba.so.1"}, "$ORIGIN/../first:$ORIGIN/../lib"));
+    const initramfs first = shop.build();
+    shop.scratch.write("first/liba.so.1", dynamic_elf({}, "/other"));
+    const initramfs second = shop.build();
+    CHECK(second.id != first.id);
+    const std::string here = shop.scratch.path().string().substr(1);
+    CHECK(unit::read_cpio(unit::content_of(second.path)).contains(here + "/first/liba.so.1"));
+}
+
 TEST_CASE("another content given in the call is another initramfs") {
     workshop shop;
     shop.input.files = {{"/etc/given", {}, "one", 0600}};

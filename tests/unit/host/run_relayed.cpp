@@ -219,6 +219,30 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
         CHECK(run.got.empty());
         CHECK(refused());
     }
+    SECTION("a pass after a failed check, which it does not count") {
+        run.start("one");
+        run.say(check_failed{"one", 1, "f", 1, "CHECK", "e", "x"});
+        run.end("one");
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("a skip with failed checks") {
+        run.start("one");
+        test_finished e;
+        e.name = "one";
+        e.result = verdict::skip;
+        e.why = reason::skipped;
+        e.failed_check_count = 7;
+        run.say(e);
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("a test that must fail, and passes without a failed check") {
+        run.start("expected");
+        run.end("expected");
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
     SECTION("failed checks of another test") {
         run.start("one");
         test_finished e;

@@ -125,8 +125,11 @@ namespace detail {
 
     // A check that failed has failed, whatever came of the attempt afterwards, and whatever the guest
     // makes of it: its word for a pass does not outweigh the failure it has sent.
+    // Where it is expected to fail, that would make a pass of a machine that died: there it stays what it was.
     const auto counted = e.outcome ? e.outcome->failed_checks : 0;
-    if (std::max(e.failed_checks, counted) > 0 && j.result != verdict::fail) {
+    const bool died = j.result == verdict::inconclusive;
+    if (std::max(e.failed_checks, counted) > 0 && j.result != verdict::fail &&
+        !(e.expect_fail && died)) {
         if (!j.message.empty())
             j.notes.push_back("after the failed check: " + j.message);
         else if (e.failed_checks > counted)

@@ -100,7 +100,7 @@ inline result<void> make_payload(const initramfs_input& input, const std::string
         return written;
     if (auto written = write_text(directory / "about", about_input(input)); !written)
         return written;
-    return write_text(directory / "libraries", library_record(tree));
+    return write_text(directory / "tree", id_of(tree));
 }
 
 }  // namespace detail
@@ -122,7 +122,9 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
             made = true;
             return detail::make_payload(input, *key, directory);
         },
-        [](const cache_entry& there) { return detail::libraries_unchanged(there); });
+        [&](const cache_entry& there) {
+            return detail::is_current(there, input, detail::base_for::init);
+        });
     if (!entry)
         return entry.error();
     if (made)

@@ -236,34 +236,12 @@ inline result<void> require_unchanged(const initramfs_input& input, std::string_
     return {};
 }
 
-/// The identities of what was packed although no caller named it: the libraries.
-inline std::string library_record(const guest_tree& tree) {
-    std::string text;
-    for (const auto& [path, node] : tree.nodes())
-        if (!node.source.empty()) {
-            content_hash hash;
-            node.identity.add_to(hash);
-            text += hash.hex() + ' ' + node.source.string() + '\n';
-        }
-    return text;
-}
-
-inline bool libraries_unchanged(const cache_entry& entry) {
-    const auto record = read_text(entry.path / "libraries");
-    if (!record)
-        return false;
-    for (const std::string& line : split(*record, '\n')) {
-        if (line.size() < 34)
-            return false;
-        const auto identity = identity_of(std::filesystem::path(line.substr(33)));
-        if (!identity)
-            return false;
-        content_hash hash;
-        identity->add_to(hash);
-        if (hash.hex() != line.substr(0, 32))
-            return false;
-    }
-    return true;
+/// Whether what would be packed now is what lies there. It is searched for again: a library may have come
+/// before the one that was found. Reads headers, and no content.
+inline bool is_current(const cache_entry& entry, const initramfs_input& input, base_for whom) {
+    const auto tree = plant(input, whom);
+    const auto was = read_text(entry.path / "tree");
+    return tree && was && *was == id_of(*tree);
 }
 
 inline result<void> pack_layer(const guest_tree& tree, tree_layer layer, const unique_fd& out,
@@ -323,7 +301,7 @@ inline result<void> make_initramfs(const cache& in, const initramfs_input& input
         return written;
     if (auto written = write_text(directory / "about", about_input(input)); !written)
         return written;
-    return write_text(directory / "libraries", library_record(tree));
+    return write_text(directory / "tree", id);
 }
 
 }  // namespace detail
@@ -348,7 +326,9 @@ inline result<initramfs> build_initramfs(const initramfs_input& input,
             made = true;
             return detail::make_initramfs(*in, input, *key, progress, directory);
         },
-        [](const cache_entry& there) { return detail::libraries_unchanged(there); });
+        [&](const cache_entry& there) {
+            return detail::is_current(there, input, detail::base_for::all);
+        });
     if (!entry)
         return entry.error();
     if (made)

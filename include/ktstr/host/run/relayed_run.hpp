@@ -72,7 +72,8 @@ private:
         state(const test_case& which, const attempt_policy& policy) : test(&which), plan(policy) {}
         const test_case* test;
         attempts plan;
-        bool runs = false;  ///< an attempt has begun and has not ended
+        bool runs = false;                ///< an attempt has begun and has not ended
+        std::uint64_t failed_checks = 0;  ///< that its attempt has told of
         bool done = false;
         std::array<std::string, artifact_names.size()> files;
     };
@@ -120,6 +121,7 @@ private:
         }
         // Told again when its clone did not wake up and a machine boots instead.
         its->runs = true;
+        its->failed_checks = 0;
         its->files = {};
         e.file = its->test->file;
         e.line = its->test->line;
@@ -136,8 +138,10 @@ private:
             events_(e);
     }
     void on(check_failed e) {
-        if (running(e.test, e.attempt, "a check") != nullptr)
+        if (state* its = running(e.test, e.attempt, "a check"); its != nullptr) {
+            ++its->failed_checks;
             events_(e);
+        }
     }
     void on(attempt_file e) {
         state* its = running(e.test, e.attempt, "a file");
@@ -156,7 +160,9 @@ private:
         };
         if (e.failed_check_count < e.failed_checks.size() ||
             std::any_of(e.failed_checks.begin(), e.failed_checks.end(), no_attempt_of_it) ||
-            (e.result == verdict::pass && e.failed_check_count > 0 && !test.spec.expect_fail)) {
+            e.failed_check_count < its->failed_checks ||
+            (e.result == verdict::pass && (e.failed_check_count > 0) != test.spec.expect_fail) ||
+            (e.result == verdict::skip && e.failed_check_count > 0)) {
             fault_ = "the end of " + e.name + ": its verdict and its failed checks contradict";
             return;
         }

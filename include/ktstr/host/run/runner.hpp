@@ -134,6 +134,7 @@ private:
     static void put(const clone_sources::clone& cloned, session_request& request) {
         request.machine = *cloned.machine;
         request.clone_state = cloned.source.state;
+        request.clone_directory = cloned.source.directory;
         request.program_size = cloned.program_size;
     }
 

@@ -46,9 +46,10 @@ struct machine_request {
     host::placement placement = {};
     std::vector<int> process_cpus = {};  ///< host CPUs all of QEMU's threads are put on; empty: any
     std::filesystem::path state = {};    ///< of a clone: what its devices begin with
-    std::uint64_t program_size = 0;      ///< of a clone, see wire::resume
-    bool mount_files = false;            ///< of a clone: it needs the files of its second disk
-    double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
+    std::shared_ptr<unique_fd> directory = {};  ///< of a clone: the template that was obtained
+    std::uint64_t program_size = 0;             ///< of a clone, see wire::resume
+    bool mount_files = false;  ///< of a clone: it needs the files of its second disk
+    double slowdown = 1;       ///< of this host against a real one, when it is an emulated machine
 };
 
 namespace detail {
@@ -371,11 +372,14 @@ private:
         if (!vcpus)
             return refused(std::move(vcpus).error());
         vcpus_ = std::move(*vcpus);
-        // By now QEMU has its memory open. What was taken out of the cache meanwhile never comes back, so
-        // both are of one template if this is true.
-        if (clone_ && !detail::is_same_file(state_.get(), request.state))
+        // By now QEMU has its memory open. What was taken out of the cache never comes back, but another
+        // may stand under its name, made by another build of the program: memory, state and all that is
+        // known of the template are of one entry only if this is true.
+        if (clone_ &&
+            !(detail::is_same_file(state_.get(), request.state) && request.directory &&
+              detail::is_same_file(request.directory->get(), request.state.parent_path())))
             return plain_error("use the template", request.state.parent_path().string(),
-                               "it was taken out of the cache while the clone was started");
+                               "it was taken out of the cache meanwhile");
         has_steal_ = request.machine.accel == accelerator::kvm && !vcpus_.empty() &&
                      qmp_.has_steal_clock(vcpus_.front());
         return {};

@@ -58,6 +58,7 @@ struct session_request {
     host::placement placement;
 
     std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
+    std::shared_ptr<unique_fd> clone_directory;
     std::uint64_t program_size = 0;     ///< of a clone, see wire::resume
     std::filesystem::path own_program;  ///< what the keeper of a host_only body is called
     std::filesystem::path private_dir;
@@ -75,6 +76,7 @@ struct session_request {
             .name = std::string(request.test->name),
             .placement = request.placement,
             .state = request.clone_state,
+            .directory = request.clone_directory,
             .program_size = request.program_size,
             .mount_files = request.test->spec.scheduler != nullptr,
             .slowdown = request.slowdown};
