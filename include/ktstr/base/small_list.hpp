@@ -5,20 +5,30 @@
 
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 
 namespace ktstr {
 
 template <class T, std::size_t Capacity>
-struct small_list {
-    std::array<T, Capacity> items{};
-    std::size_t count = 0;
+class small_list {
+public:
+    constexpr small_list() = default;
+    /// More than fit are no constant.
+    constexpr small_list(std::initializer_list<T> list) {
+        for (const T& item : list)
+            push_back(item);
+    }
 
-    constexpr void push_back(const T& item) { items[count++] = item; }
-    [[nodiscard]] constexpr const T* begin() const { return items.data(); }
-    [[nodiscard]] constexpr const T* end() const { return items.data() + count; }
-    [[nodiscard]] constexpr std::size_t size() const { return count; }
-    [[nodiscard]] constexpr bool empty() const { return count == 0; }
-    [[nodiscard]] constexpr const T& operator[](std::size_t i) const { return items[i]; }
+    constexpr void push_back(const T& item) { items_[count_++] = item; }
+    [[nodiscard]] constexpr const T* begin() const { return items_.data(); }
+    [[nodiscard]] constexpr const T* end() const { return items_.data() + count_; }
+    [[nodiscard]] constexpr std::size_t size() const { return count_; }
+    [[nodiscard]] constexpr bool empty() const { return count_ == 0; }
+    [[nodiscard]] constexpr const T& operator[](std::size_t i) const { return items_[i]; }
+
+private:
+    std::array<T, Capacity> items_{};
+    std::size_t count_ = 0;
 };
 
 }  // namespace ktstr

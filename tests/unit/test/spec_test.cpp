@@ -16,6 +16,9 @@ using namespace std::chrono_literals;
 constexpr ktstr::scheduler demo{
     .name = "demo", .binary = "scx_demo", .args = {}, .numa_nodes = 2, .llcs = 4, .threads = 2};
 constexpr int three = 3;
+constexpr ktstr::scheduler with_arguments{
+    .name = "demo", .binary = "scx_demo", .args = {"--slice-us", "20000"}};
+static_assert(with_arguments.args.size() == 2 && with_arguments.args[1] == "20000");
 
 KTSTR_TEST(plain) {}
 
