@@ -149,7 +149,7 @@ ended("guest that stops answering", 1, "has not answered", command=[
 if os.geteuid() == 0 and kernels:
     small = os.path.join(place, "small")
     os.mkdir(small)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small]).returncode == 0:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs", small]).returncode == 0:
         try:
             ended("disk full in the cache", 3, "disk full", "KTSTR_CACHE_DIR", arguments=["--kernel", image],
                   environment={"KTSTR_CACHE_DIR": small})

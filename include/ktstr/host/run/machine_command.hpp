@@ -41,7 +41,7 @@ public:
           stop_fd_(stop_fd) {}
 
     /// Runs to the command's end and returns its wait status. An error is a machine that failed;
-    /// its console is console().
+    /// its console is console_text().
     [[nodiscard]] result<int> run(const callbacks& call) {
         auto started = running_machine::start(request_, command_line_);
         if (!started)
@@ -62,7 +62,7 @@ public:
         return *status_;
     }
 
-    [[nodiscard]] std::string console() const {
+    [[nodiscard]] std::string console_text() const {
         return vm_ ? vm_->console().text() : std::string{};
     }
     [[nodiscard]] const std::string& command_line() const noexcept { return command_line_; }

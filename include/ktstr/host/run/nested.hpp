@@ -236,7 +236,7 @@ namespace detail {
     finished.aborted = detail::why_ended(ended, inside, finished.finished() < tests.size());
     events(finished);
     if (!ended) {
-        const auto console = run->console();
+        const auto console = run->console_text();
         const auto shown = std::min<std::size_t>(console.size(), 4000);
         std::fputs(printable(std::string_view(console).substr(console.size() - shown)).c_str(),
                    stderr);

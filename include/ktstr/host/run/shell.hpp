@@ -137,7 +137,7 @@ private:
                  }});
     raw.reset();
     if (!ended) {
-        std::fputs(printable(run.console()).c_str(), stderr);
+        std::fputs(printable(run.console_text()).c_str(), stderr);
         return fail(ended.error());
     }
     return shell_status(*ended);
