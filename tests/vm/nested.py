@@ -80,9 +80,9 @@ if BOOTED not in said:
     again, said = identity("and used", builds[0])
     if MADE in said or BOOTED in said:
         wrong.append("the second run did not use the machine that the first one made")
-    for name in ("random", "boot_id", "uuid"):
-        if first.get(name) == again.get(name):
-            wrong.append(f"two clones of one machine share {name}: {first.get(name)}")
+    for fact in ("random", "boot_id", "uuid"):
+        if first.get(fact) == again.get(fact):
+            wrong.append(f"two clones of one machine share {fact}: {first.get(fact)}")
     edited, said = identity("by another build of the program", builds[1])
     if MADE in said or BOOTED in said:
         wrong.append("another build of the program cost another machine")
@@ -94,7 +94,7 @@ if BOOTED not in said:
             state.write(b"\0" * 64)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     _, said = identity("a template that QEMU refuses", builds[0])
-    if "its template did not wake up and is thrown away" not in said:
+    if "its template did not wake up and is taken out of the cache" not in said:
         wrong.append("a template that was refused: nobody says so")
     if glob.glob(os.path.join(cache, "templates", "*", "state")):
         wrong.append("a template that was refused is still there")
