@@ -61,7 +61,7 @@ def keys(headers):
     spec = members(take(r"struct test_spec \{(.*?)constexpr topology shape", headers("test/spec.hpp"), "test_spec"))
     kinds = {"std::optional<int>": "= number", "bool": "flag", "std::chrono::milliseconds": "= duration",
              "std::optional<std::chrono::milliseconds>": "= duration", "words": "= {\"text\", ...}",
-             "const ktstr::scheduler*": "= scheduler"}
+             "const ktstr::scheduler*": "= scheduler", "scheduler_list": "= {scheduler, ...}"}
     rows = []
     for name in names:
         if name not in spec or not spec[name][2] or spec[name][0] not in kinds:

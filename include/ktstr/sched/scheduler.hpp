@@ -12,7 +12,8 @@ namespace ktstr {
 
 struct scheduler {
     std::string_view name;                    ///< how reports call it
-    std::string_view binary;                  ///< a path on the host, or a name found in PATH
+    std::string_view binary;                  ///< a path on the host, or a name found in PATH;
+                                              ///< empty: the kernel's own, which starts no process
     small_list<std::string_view, 16> args{};  ///< always given, before a test's scheduler_args
 
     // The default shape: a test inherits each dimension that it does not set itself.
@@ -20,6 +21,13 @@ struct scheduler {
     std::optional<int> llcs{};
     std::optional<int> cores{};
     std::optional<int> threads{};
+
+    /// Whether a process has to be started for it.
+    [[nodiscard]] constexpr bool has_program() const { return !binary.empty(); }
 };
+
+/// The kernel's own class, which is always there: what a test runs under that names no scheduler, and
+/// what `schedulers = {mine, eevdf}` compares with.
+inline constexpr scheduler eevdf{.name = "eevdf", .binary = ""};
 
 }  // namespace ktstr

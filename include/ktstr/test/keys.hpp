@@ -92,6 +92,59 @@ struct key<Tag, const T*> {
 
 struct empty_list {};
 
+/// One of `schedulers = {a, b}`: where it stands, never a copy.
+struct scheduler_reference {
+    const scheduler* at;
+
+    constexpr scheduler_reference(const scheduler& object) : at(&object) {}
+    template <class Given>
+    requires std::same_as<Given, scheduler>
+    constexpr scheduler_reference(const Given&&) : at(nullptr) {
+        static_assert(never<Given>,
+                      "KTSTR_TEST: this key refers to an object, so the object needs a name");
+    }
+};
+
+/// `schedulers = {mine, eevdf}`, one alone for a list of one, and {} for none.
+template <class Tag, std::size_t Capacity>
+struct key<Tag, small_list<const scheduler*, Capacity>> {
+    using list = small_list<const scheduler*, Capacity>;
+
+    template <std::size_t N>
+    consteval auto operator=(const scheduler_reference (&given)[N]) const {
+        if constexpr (N > Capacity) {
+            static_assert(N <= Capacity, "KTSTR_TEST: too many items in this list, 16 fit");
+            return no_setting<Tag>{};
+        } else {
+            list items{};
+            for (const scheduler_reference& one : given)
+                items.push_back(one.at);
+            return setting<Tag, list>{items};
+        }
+    }
+    consteval setting<Tag, list> operator=(empty_list) const { return {}; }
+    template <class Given>
+    requires std::same_as<Given, scheduler>
+    consteval setting<Tag, list> operator=(const Given& object) const {
+        list items{};
+        items.push_back(&object);
+        return {items};
+    }
+    template <class Given>
+    requires std::same_as<Given, scheduler>
+    consteval no_setting<Tag> operator=(const Given&&) const {
+        static_assert(never<Given>,
+                      "KTSTR_TEST: this key refers to an object, so the object needs a name");
+        return {};
+    }
+    template <class Given>
+    requires(!std::same_as<Given, scheduler>) consteval no_setting<Tag> operator=(
+        const Given&) const {
+        static_assert(never<Given, list>, "KTSTR_TEST: wrong type of value for this key");
+        return {};
+    }
+};
+
 /// `tags = {"smoke", "numa"}`, one text alone for a list of one, and {} for none.
 template <class Tag, std::size_t Capacity>
 struct key<Tag, small_list<std::string_view, Capacity>> {
@@ -163,9 +216,9 @@ inline constexpr bool each_key_once<First, Rest...> =
 // clang-format would move this list at every pass.
 // clang-format off
 #define KTSTR_DETAIL_KEYS(KEY) \
-    KEY(numa_nodes) KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) \
-    KEY(duration) KEY(timeout) KEY(cpu_budget) KEY(scheduler) KEY(scheduler_args) \
-    KEY(kernel_args) KEY(tags) KEY(no_perf_mode) KEY(performance_mode) KEY(requires_steal) \
+    KEY(numa_nodes) KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) KEY(topologies) \
+    KEY(duration) KEY(timeout) KEY(cpu_budget) KEY(scheduler) KEY(schedulers) \
+    KEY(scheduler_args) KEY(kernel_args) KEY(tags) KEY(no_perf_mode) KEY(performance_mode) KEY(requires_steal) \
     KEY(requires_kvm) KEY(host_only) KEY(expect_fail) KEY(no_clone)
 // clang-format on
 

@@ -29,6 +29,22 @@ struct vcpus_fit_in_one_machine {
     static_assert(Vcpus <= Limit,
                   "KTSTR_TEST: llcs * cores * threads must be at most 252, what one machine holds");
 };
+template <int Position>
+struct topologies_are_written_like_1n2l4c1t {
+    static_assert(Position < 0,
+                  "KTSTR_TEST: each of topologies is written like \"1n2l4c1t\": NUMA nodes, LLCs, "
+                  "cores per LLC, threads per core");
+};
+template <int Position>
+struct topologies_differ {
+    static_assert(Position < 0, "KTSTR_TEST: the same topology is given twice in topologies");
+};
+template <bool HasTopologies, bool HasDimension>
+struct topologies_exclude_single_dimensions {
+    static_assert(!(HasTopologies && HasDimension),
+                  "KTSTR_TEST: topologies and any of numa_nodes, llcs, cores and threads exclude "
+                  "each other");
+};
 template <int MemoryMib>
 struct memory_mib_is_at_least_one {
     static_assert(MemoryMib >= 1, "KTSTR_TEST: memory_mib must be at least 1");
@@ -77,6 +93,22 @@ struct scheduler_args_require_scheduler {
     static_assert(!HasArgs || HasScheduler, "KTSTR_TEST: scheduler_args requires a scheduler");
 };
 
+template <bool HasSchedulers, bool HasScheduler>
+struct schedulers_exclude_scheduler {
+    static_assert(!(HasSchedulers && HasScheduler),
+                  "KTSTR_TEST: schedulers and scheduler exclude each other");
+};
+template <int Position>
+struct schedulers_have_different_names {
+    static_assert(Position < 0, "KTSTR_TEST: two of schedulers have the same name");
+};
+template <int Position>
+struct schedulers_names_can_stand_in_a_tests_name {
+    static_assert(Position < 0,
+                  "KTSTR_TEST: each of schedulers has a name of letters, digits, '_', '-', '.' and "
+                  "'+', for it becomes part of the test's");
+};
+
 // Tests without a machine.
 
 template <bool HostOnly, bool RequiresSteal>
@@ -93,6 +125,16 @@ template <bool HostOnly, bool HasScheduler>
 struct host_only_excludes_scheduler {
     static_assert(!(HostOnly && HasScheduler),
                   "KTSTR_TEST: host_only and scheduler exclude each other");
+};
+template <bool HostOnly, bool HasSchedulers>
+struct host_only_excludes_schedulers {
+    static_assert(!(HostOnly && HasSchedulers),
+                  "KTSTR_TEST: host_only and schedulers exclude each other");
+};
+template <bool HostOnly, bool HasTopologies>
+struct host_only_excludes_topologies {
+    static_assert(!(HostOnly && HasTopologies),
+                  "KTSTR_TEST: host_only and topologies exclude each other");
 };
 template <bool HostOnly, bool HasBudget>
 struct host_only_excludes_cpu_budget {
@@ -178,11 +220,71 @@ consteval long long vcpus(const topology& t) {
     return cores > ceiling || cores * t.threads > ceiling ? ceiling : cores * t.threads;
 }
 
+/// The shapes of all machines that the test gets: one that can't be, where there is one, else the
+/// first; and the most and the fewest CPUs.
+struct shapes_seen {
+    topology first{};
+    long long most_vcpus = 0, least_vcpus = 0;
+    int count = 0;
+    int not_a_text_at = -1, twice_at = -1;
+
+    consteval void add(const topology& t) {
+        const long long n = vcpus(t);
+        if (count == 0 || (topology_problem(first).empty() && !topology_problem(t).empty()))
+            first = t;
+        most_vcpus = count == 0 || n > most_vcpus ? n : most_vcpus;
+        least_vcpus = count == 0 || n < least_vcpus ? n : least_vcpus;
+        ++count;
+    }
+};
+
+consteval shapes_seen look_at_shapes(const test_spec& spec) {
+    shapes_seen seen;
+    for (std::size_t i = 0; i < spec.topologies.size(); ++i) {
+        const auto t = read_topology(spec.topologies[i]);
+        if (t)
+            seen.add(*t);
+        else if (seen.not_a_text_at < 0)
+            seen.not_a_text_at = static_cast<int>(i);
+        for (std::size_t before = 0; before < i; ++before)
+            if (seen.twice_at < 0 && spec.topologies[before] == spec.topologies[i])
+                seen.twice_at = static_cast<int>(i);
+    }
+    if (spec.topologies.empty())
+        for (const scheduler* one : spec.schedulers)
+            seen.add(spec.shape_under(*one));
+    if (seen.count == 0)
+        seen.add(spec.shape());
+    return seen;
+}
+
+struct schedulers_seen {
+    bool any_has_program = false;
+    int same_name_at = -1, bad_name_at = -1;
+};
+
+consteval schedulers_seen look_at_schedulers(const test_spec& spec) {
+    schedulers_seen seen;
+    seen.any_has_program = spec.scheduler != nullptr && spec.scheduler->has_program();
+    for (std::size_t i = 0; i < spec.schedulers.size(); ++i) {
+        const scheduler* one = spec.schedulers[i];
+        seen.any_has_program = seen.any_has_program || one->has_program();
+        if (seen.bad_name_at < 0 && !can_stand_in_a_name(one->name))
+            seen.bad_name_at = static_cast<int>(i);
+        for (std::size_t before = 0; before < i; ++before)
+            if (seen.same_name_at < 0 && spec.schedulers[before]->name == one->name)
+                seen.same_name_at = static_cast<int>(i);
+    }
+    return seen;
+}
+
 /// What the rules judge, gathered in one evaluation: going back to the spec for each of them is
 /// what a file with many tests would otherwise spend most of its compile time on.
 struct facts {
     int numa_nodes, llcs, cores, threads;
-    long long vcpus;
+    long long vcpus, least_vcpus;
+    int topologies_not_a_text_at, topologies_twice_at;
+    bool has_topologies, has_dimension;
     int memory_mib;
     long long duration_ms;
     long long
@@ -191,17 +293,24 @@ struct facts {
     bool has_budget;
     int budget;
     bool no_perf_mode, performance_mode, host_only, requires_steal, requires_kvm;
-    bool has_scheduler, has_scheduler_args;
+    bool has_scheduler, has_schedulers, has_scheduler_args;
+    schedulers_seen schedulers;
     kernel_args_seen kernel_args;
 };
 
 consteval facts facts_of(const test_spec& spec) {
-    const topology shape = spec.shape();
+    const shapes_seen shapes = look_at_shapes(spec);
+    const topology& shape = shapes.first;
     return {.numa_nodes = shape.numa_nodes,
             .llcs = shape.llcs,
             .cores = shape.cores,
             .threads = shape.threads,
-            .vcpus = vcpus(shape),
+            .vcpus = shapes.most_vcpus,
+            .least_vcpus = shapes.least_vcpus,
+            .topologies_not_a_text_at = shapes.not_a_text_at,
+            .topologies_twice_at = shapes.twice_at,
+            .has_topologies = !spec.topologies.empty(),
+            .has_dimension = spec.numa_nodes || spec.llcs || spec.cores || spec.threads,
             .memory_mib = spec.memory_mib.value_or(1),
             .duration_ms = spec.duration.count(),
             .own_duration_ms = spec.duration == test_spec{}.duration ? 0 : spec.duration.count(),
@@ -214,7 +323,9 @@ consteval facts facts_of(const test_spec& spec) {
             .requires_steal = spec.requires_steal,
             .requires_kvm = spec.requires_kvm,
             .has_scheduler = spec.scheduler != nullptr,
+            .has_schedulers = !spec.schedulers.empty(),
             .has_scheduler_args = !spec.scheduler_args.empty(),
+            .schedulers = look_at_schedulers(spec),
             .kernel_args = look_at_kernel_args(spec)};
 }
 
@@ -223,18 +334,26 @@ struct rules
     : topology_counts_start_at_one<F.numa_nodes, F.llcs, F.cores, F.threads>,
       llcs_divide_evenly_among_numa_nodes<F.llcs, F.numa_nodes>,
       vcpus_fit_in_one_machine<F.vcpus, max_vcpus>,
+      topologies_are_written_like_1n2l4c1t<F.topologies_not_a_text_at>,
+      topologies_differ<F.topologies_twice_at>,
+      topologies_exclude_single_dimensions<F.has_topologies, F.has_dimension>,
       memory_mib_is_at_least_one<F.memory_mib>,
       duration_is_positive<F.duration_ms>,
       timeout_is_positive<F.timeout_ms>,
       timeout_covers_duration<F.timeout_ms, F.own_duration_ms>,
       cpu_budget_requires_no_perf_mode<F.has_budget, F.no_perf_mode>,
       cpu_budget_is_at_least_one<F.budget>,
-      cpu_budget_within_vcpus<F.budget, F.vcpus>,
+      cpu_budget_within_vcpus<F.budget, F.least_vcpus>,
       performance_mode_excludes_no_perf_mode<F.performance_mode, F.no_perf_mode>,
-      scheduler_args_require_scheduler<F.has_scheduler_args, F.has_scheduler>,
+      scheduler_args_require_scheduler<F.has_scheduler_args, F.schedulers.any_has_program>,
+      schedulers_exclude_scheduler<F.has_schedulers, F.has_scheduler>,
+      schedulers_have_different_names<F.schedulers.same_name_at>,
+      schedulers_names_can_stand_in_a_tests_name<F.schedulers.bad_name_at>,
       host_only_excludes_requires_steal<F.host_only, F.requires_steal>,
       host_only_excludes_requires_kvm<F.host_only, F.requires_kvm>,
       host_only_excludes_scheduler<F.host_only, F.has_scheduler>,
+      host_only_excludes_schedulers<F.host_only, F.has_schedulers>,
+      host_only_excludes_topologies<F.host_only, F.has_topologies>,
       host_only_excludes_cpu_budget<F.host_only, F.has_budget>,
       host_only_excludes_performance_mode<F.host_only, F.performance_mode>,
       kernel_args_leave_alone_what_ktstr_sets<F.kernel_args.what, F.kernel_args.reserved_at>,

@@ -13,8 +13,19 @@
 
 namespace ktstr {
 
+/// Whether the text can be one part of a cell's name, as in `test/scx_simple/1n1l4c1t`: not empty, no
+/// separator, nothing that a shell, a path or a pattern takes for something else.
+[[nodiscard]] constexpr bool can_stand_in_a_name(std::string_view text) {
+    for (const char c : text)
+        if (!(c == '_' || c == '-' || c == '.' || c == '+' || (c >= '0' && c <= '9') ||
+              (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')))
+            return false;
+    return !text.empty() && text.front() != '.' && text.front() != '-';
+}
+
 struct test_spec {
     using words = small_list<std::string_view, 16>;
+    using scheduler_list = small_list<const ktstr::scheduler*, 16>;
 
     // The machine. Unset: the scheduler's default, else the default of `topology`.
     std::optional<int> numa_nodes{};  ///< each is one socket
@@ -22,6 +33,9 @@ struct test_spec {
     std::optional<int> cores{};       ///< per LLC
     std::optional<int> threads{};     ///< per core
     std::optional<int> memory_mib{};  ///< at least; unset: what the machine needs
+
+    /// Instead of the four above: machines like "1n2l4c1t", and a cell on each.
+    words topologies{};
 
     /// How long the workload runs. Never scaled: a slow machine does less, it does not run longer.
     std::chrono::milliseconds duration = std::chrono::seconds{12};
@@ -31,6 +45,7 @@ struct test_spec {
     std::optional<int> cpu_budget{};
 
     const ktstr::scheduler* scheduler = nullptr;  ///< null: the kernel's own
+    scheduler_list schedulers{};                  ///< instead of one: a cell under each
     words scheduler_args{};                       ///< after the scheduler's own arguments
     words kernel_args{};                          ///< added to the guest kernel's command line
     words tags{};                                 ///< for --tag, and the labels of CTest
@@ -47,28 +62,24 @@ struct test_spec {
     bool expect_fail = false;       ///< a failed check is the pass, and a pass the failure
     bool no_clone = false;          ///< boot this test's machine cold
 
-    /// The machine this test gets, dimension by dimension: its own word, else the scheduler's,
-    /// else the default.
-    [[nodiscard]] constexpr topology shape() const {
+    /// The machine this test gets under a scheduler, dimension by dimension: its own word, else the
+    /// scheduler's, else the default. `topologies` go before all of it.
+    [[nodiscard]] constexpr topology shape_under(const ktstr::scheduler& one) const {
+        const topology fallback;
         topology t;
-        t.numa_nodes = dimension(numa_nodes, &ktstr::scheduler::numa_nodes, t.numa_nodes);
-        t.llcs = dimension(llcs, &ktstr::scheduler::llcs, t.llcs);
-        t.cores = dimension(cores, &ktstr::scheduler::cores, t.cores);
-        t.threads = dimension(threads, &ktstr::scheduler::threads, t.threads);
+        t.numa_nodes = numa_nodes.value_or(one.numa_nodes.value_or(fallback.numa_nodes));
+        t.llcs = llcs.value_or(one.llcs.value_or(fallback.llcs));
+        t.cores = cores.value_or(one.cores.value_or(fallback.cores));
+        t.threads = threads.value_or(one.threads.value_or(fallback.threads));
         return t;
+    }
+    [[nodiscard]] constexpr topology shape() const {
+        return shape_under(scheduler != nullptr ? *scheduler : eevdf);
     }
 
     /// The body's time limit: `timeout`, else the workload's time and 30 s to set up and judge.
     [[nodiscard]] constexpr std::chrono::milliseconds body_limit() const {
         return timeout.value_or(duration + std::chrono::seconds{30});
-    }
-
-private:
-    constexpr int dimension(std::optional<int> own, std::optional<int> ktstr::scheduler::*inherited,
-                            int fallback) const {
-        if (own)
-            return *own;
-        return scheduler != nullptr ? (scheduler->*inherited).value_or(fallback) : fallback;
     }
 };
 

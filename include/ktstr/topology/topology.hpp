@@ -183,16 +183,16 @@ private:
     return {};
 }
 
-/// Reads "1n2l4c1t": all four parts, in this order, nothing around them, and only shapes that a
-/// machine can have (see topology_problem).
-[[nodiscard]] constexpr std::optional<topology> parse_topology(std::string_view text) {
+/// Reads "1n2l4c1t": all four parts, in this order, nothing around them. Whether a machine can have
+/// that shape is not asked.
+[[nodiscard]] constexpr std::optional<topology> read_topology(std::string_view text) {
     std::size_t at = 0;
     const auto part = [&](char unit) -> int {  // 0: not a positive number followed by its unit
         int value = 0;
         const std::size_t start = at;
         for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
             value = value * 10 + (text[at] - '0');
-            if (value > max_vcpus)
+            if (value > 1'000'000)
                 return 0;
         }
         // "01l" is refused: one shape has one spelling.
@@ -206,9 +206,15 @@ private:
     t.llcs = part('l');
     t.cores = part('c');
     t.threads = part('t');
-    if (at != text.size() || !topology_problem(t).empty())
+    if (at != text.size() || t.numa_nodes < 1 || t.llcs < 1 || t.cores < 1 || t.threads < 1)
         return std::nullopt;
     return t;
+}
+
+/// The same, and only shapes that a machine can have (see topology_problem).
+[[nodiscard]] constexpr std::optional<topology> parse_topology(std::string_view text) {
+    const auto t = read_topology(text);
+    return t && topology_problem(*t).empty() ? t : std::nullopt;
 }
 
 }  // namespace ktstr

@@ -40,6 +40,12 @@ KTSTR_TEST(on_the_host, host_only, duration = 250ms) {}
 KTSTR_TEST(full_list, tags = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13",
                               "14", "15", "16"}) {}
 
+KTSTR_TEST(on_two_machines, topologies = {"1n1l4c1t", "2n4l2c2t"}, duration = 1s) {}
+KTSTR_TEST(under_two_schedulers, schedulers = {demo, ktstr::eevdf}, cores = 3,
+           scheduler_args = {"-v"}) {}
+KTSTR_TEST(lists_of_one, topologies = "1n1l4c1t", schedulers = {ktstr::eevdf}) {}
+KTSTR_TEST(lists_of_none, topologies = {}, schedulers = {}) {}
+
 namespace of_a_user {
 KTSTR_TEST(in_namespace, cores = 1) {
     KTSTR_CHECK(ctx.seed() == 42);
@@ -72,6 +78,33 @@ TEST_CASE("a test that says nothing has the defaults") {
     for (const bool flag : {s.no_perf_mode, s.performance_mode, s.requires_steal, s.requires_kvm,
                             s.host_only, s.expect_fail})
         CHECK_FALSE(flag);
+}
+
+TEST_CASE("lists of topologies and schedulers refer to what was written") {
+    CHECK(spec_of("on_two_machines").topologies.size() == 2);
+    CHECK(spec_of("on_two_machines").topologies[1] == "2n4l2c2t");
+    const auto& under = spec_of("under_two_schedulers");
+    REQUIRE(under.schedulers.size() == 2);
+    CHECK(under.schedulers[0] == &demo);
+    CHECK(under.schedulers[1] == &ktstr::eevdf);
+    CHECK(under.scheduler == nullptr);
+    // Each has a shape of its own.
+    CHECK(to_text(under.shape_under(demo)) == "2n4l3c2t");
+    CHECK(to_text(under.shape_under(ktstr::eevdf)) == "1n1l3c1t");
+    CHECK(spec_of("lists_of_one").topologies.size() == 1);
+    REQUIRE(spec_of("lists_of_one").schedulers.size() == 1);
+    CHECK(spec_of("lists_of_one").schedulers[0] == &ktstr::eevdf);
+    CHECK(spec_of("lists_of_none").topologies.empty());
+    CHECK(spec_of("lists_of_none").schedulers.empty());
+    CHECK_FALSE(ktstr::eevdf.has_program());
+    CHECK(demo.has_program());
+}
+
+TEST_CASE("what can stand in a cell's name") {
+    for (const std::string_view good : {"scx_simple", "7.3.4+deb13-cloud-amd64", "a", "_x-1"})
+        CHECK(ktstr::can_stand_in_a_name(good));
+    for (const std::string_view bad : {"", "a/b", ".", "..", ".a", "-v", "a b", "a*", "a\n", "ä"})
+        CHECK_FALSE(ktstr::can_stand_in_a_name(bad));
 }
 
 TEST_CASE("each key reaches its own member") {

@@ -170,6 +170,11 @@ TEST_CASE("notation that is not one is refused") {
 
 TEST_CASE("a shape's problem is named") {
     CHECK(ktstr::topology_problem(two_nodes).empty());
+    // Read, and still no machine.
+    CHECK(ktstr::read_topology("1n16l16c1t") == ktstr::topology{1, 16, 16, 1});
+    CHECK_FALSE(parse_topology("1n16l16c1t").has_value());
+    CHECK_FALSE(ktstr::read_topology("1n0l1c1t").has_value());
+    CHECK_FALSE(ktstr::read_topology("1n1l1c99999999999999999999t").has_value());
     CHECK(ktstr::topology_problem({1, 14, 18, 1}).empty());
     CHECK(ktstr::topology_problem({.llcs = 0}).find("start at 1") != std::string::npos);
     CHECK(ktstr::topology_problem({.numa_nodes = 2, .llcs = 3}).find("multiple") !=

@@ -185,7 +185,7 @@ private:
         input.init = setup_.program;
         input.modules = setup_.template_modules;
         std::string name;
-        if (test.spec.scheduler != nullptr) {
+        if (test.spec.scheduler != nullptr && test.spec.scheduler->has_program()) {
             auto binary = find_scheduler(setup_, *test.spec.scheduler);
             if (!binary)
                 return std::move(binary).error();

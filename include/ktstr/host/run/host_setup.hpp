@@ -265,7 +265,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     input.init = setup.program;
     input.programs = std::move(programs);
     input.modules = setup.link_modules;
-    if (test.spec.scheduler != nullptr) {
+    if (test.spec.scheduler != nullptr && test.spec.scheduler->has_program()) {
         auto binary = find_scheduler(setup, *test.spec.scheduler);
         if (!binary)
             return std::move(binary).error();
@@ -317,7 +317,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
                std::to_string(setup.cpus.size()) + " host CPUs";
     if (setup.config) {
         auto need = kernel_need::base;
-        if (spec.scheduler != nullptr)
+        if (spec.scheduler != nullptr && spec.scheduler->has_program())
             need = need | kernel_need::sched_ext;
         if (spec.requires_steal)
             need = need | kernel_need::steal;

@@ -215,7 +215,7 @@ struct outer_machine {
         {.host_path = setup.qemu.path, .guest_path = std::string(nested_qemu_path)});
     std::set<std::string> schedulers;
     for (const test_case* test : tests)
-        if (test->spec.scheduler != nullptr &&
+        if (test->spec.scheduler != nullptr && test->spec.scheduler->has_program() &&
             schedulers.emplace(test->spec.scheduler->binary).second) {
             auto binary = find_scheduler(setup, *test->spec.scheduler);
             if (!binary)

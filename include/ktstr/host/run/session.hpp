@@ -78,7 +78,8 @@ struct session_request {
             .state = request.clone_state,
             .directory = request.clone_directory,
             .program_size = request.program_size,
-            .mount_files = request.test->spec.scheduler != nullptr,
+            .mount_files = request.test->spec.scheduler != nullptr &&
+                           request.test->spec.scheduler->has_program(),
             .slowdown = request.slowdown};
 }
 
@@ -171,7 +172,7 @@ private:
                 for (int to = 0; to < nodes; ++to)
                     test.distances.push_back(
                         static_cast<std::uint32_t>(request.topology.distance(from, to)));
-        if (spec.scheduler != nullptr) {
+        if (spec.scheduler != nullptr && spec.scheduler->has_program()) {
             test.scheduler = wire::scheduler_path;
             for (const auto& a : spec.scheduler->args)
                 test.scheduler_args.emplace_back(a);
