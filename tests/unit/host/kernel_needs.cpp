@@ -31,8 +31,8 @@ constexpr kernel_need every_need = kernel_need::base | kernel_need::x86 | kernel
 
 /// The options below "# need:" lines of a fragment, with their reasons.
 std::map<std::string, std::string> needs_in(const std::string& fragment) {
-    const auto tests = std::filesystem::path(__FILE__).parent_path();
-    const auto file = tests / "../../../guest-kernel-config" / fragment;
+    const auto file =
+        std::filesystem::path(KTSTR_GOLDEN_DIR) / "../../guest-kernel-config" / fragment;
     INFO(file.string());
     REQUIRE(std::filesystem::exists(file));
     std::istringstream text(unit::content_of(file));
