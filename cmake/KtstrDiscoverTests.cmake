@@ -112,10 +112,29 @@ set_tests_properties([===[${KTSTR_PREFIX}${name}]===] PROPERTIES${properties}${o
       PARENT_SCOPE)
 endfunction()
 
+# `--topology` and `--kernel` among the program's own arguments decide which names its tests have, so they are asked for
+# with them.
+function(ktstr_detail_naming_arguments out)
+  set(naming "")
+  set(wants_value FALSE)
+  foreach(word IN LISTS KTSTR_ARGS)
+    if(wants_value OR word MATCHES "^--(topology|kernel)(=|$)")
+      list(APPEND naming "${word}")
+    endif()
+    if(NOT wants_value AND word MATCHES "^--(topology|kernel)$")
+      set(wants_value TRUE)
+    else()
+      set(wants_value FALSE)
+    endif()
+  endforeach()
+  set(${out} "${naming}" PARENT_SCOPE)
+endfunction()
+
 function(ktstr_detail_discover)
+  ktstr_detail_naming_arguments(naming)
   # 60 s: the program only prints what it holds, but a host may be busy.
   execute_process(
-    COMMAND "${KTSTR_EXECUTABLE}" --list --format json
+    COMMAND "${KTSTR_EXECUTABLE}" --list --format json ${naming}
     WORKING_DIRECTORY "${KTSTR_WORKING_DIRECTORY}"
     TIMEOUT 60
     OUTPUT_VARIABLE listing

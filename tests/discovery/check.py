@@ -133,6 +133,33 @@ def unusual_names(project):
 
 
 @check
+def cells_are_tests(project):
+    names = ["wakes/scx_simple/1n1l4c1t", "wakes/eevdf/1n1l4c1t", "wakes/eevdf/2n4l2c2t/7.3.4+deb13-cloud-amd64"]
+    project.rebuild([test(name, test="wakes", cpus=1) for name in names])
+    known = project.known()
+    for name in names:
+        equal(known[name]["command"][1:3], ["--filter", name], f"command of {name!r}")
+        equal(known["pre/" + name]["command"][1:3], ["--filter", name], f"command of {name!r} with a prefix")
+    done = run("ctest", "-R", "^wakes/eevdf/", cwd=project.build)
+    if "100% tests passed, 0 tests failed out of 2" not in done.stdout:
+        raise AssertionError(f"ctest does not run cells by the beginning of their names:\n{done.stdout}")
+
+
+@check
+def names_are_those_that_the_arguments_make(project):
+    (project.build / "named.json").write_text(json.dumps([test("wakes/old"), test("wakes/new")]))
+    (project.build / "named").unlink()
+    project.rebuild([])
+    known = project.known()
+    (project.build / "named.json").unlink()
+    equal(set(known), {"wakes/old", "wakes/new"}, "names of a program with --kernel twice")
+    equal(known["wakes/new"]["command"][1:], ["--filter", "wakes/new", "--accel", "tcg", "--topology", "1n1l4c1t",
+                                              "--retries", "2", "--kernel=old", "--kernel", "new"], "command")
+    (project.build / "named").unlink()
+    project.rebuild([])
+
+
+@check
 def many_tests_in_reasonable_time(project):
     tests = [test(f"test_number_{i}", cpus=i % 3 + 1, tags=["t"]) for i in range(2000)]
     started = os.times()

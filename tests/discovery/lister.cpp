@@ -9,7 +9,15 @@ int main(int argc, char** argv) {
     const auto is = [&](int i, const char* text) {
         return i < argc && std::strcmp(argv[i], text) == 0;
     };
-    if (argc == 4 && is(1, "--list") && is(2, "--format") && is(3, "json")) {
+    const bool list = is(1, "--list") && is(2, "--format") && is(3, "json");
+    // Of all that a test is run with, only what its name depends on.
+    if (argc == 9 && list && is(4, "--topology") && is(5, "1n1l4c1t") && is(6, "--kernel=old") &&
+        is(7, "--kernel") && is(8, "new")) {
+        std::ifstream named("named.json");
+        named ? std::cout << named.rdbuf() : std::cout << "[]";
+        return 0;
+    }
+    if (argc == 4 && list) {
         std::ifstream listing("listing.json");
         if (!listing) {
             std::cerr << "no listing.json here\n";

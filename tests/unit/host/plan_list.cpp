@@ -2,6 +2,7 @@
 // --list: exact text, valid JSON for any name, and fast enough to be called after every link.
 #include <ktstr/host/cli/parse.hpp>
 #include <ktstr/host/plan/list.hpp>
+#include <ktstr/host/plan/select.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -61,21 +62,25 @@ test_list pointers(const std::vector<test_case>& tests) {
     return list;
 }
 
+cell_list cells(const std::vector<test_case>& tests, const options& wanted) {
+    return *select_cells(pointers(tests), wanted);
+}
+
 }  // namespace
 
 TEST_CASE("the lists are as agreed", "[plan][list][golden]") {
     const auto tests = sample();
     options wanted;
-    require_golden("list/list.txt", list_text(pointers(tests), wanted));
+    require_golden("list/list.txt", list_text(cells(tests, wanted), wanted));
     wanted.format = list_format::json;
-    require_golden("list/list.json", list_text(pointers(tests), wanted));
+    require_golden("list/list.json", list_text(cells(tests, wanted), wanted));
 }
 
 TEST_CASE("the JSON list says what a build system needs", "[plan][list]") {
     const auto tests = sample();
     options wanted;
     wanted.format = list_format::json;
-    const auto list = nlohmann::json::parse(list_text(pointers(tests), wanted));
+    const auto list = nlohmann::json::parse(list_text(cells(tests, wanted), wanted));
     REQUIRE(list.size() == 3);
     CHECK(list[0]["topology"] == "1n2l4c1t");
     CHECK(list[0]["cpus"] == 8);
@@ -101,9 +106,31 @@ TEST_CASE("--topology shows in the list", "[plan][list]") {
     options wanted;
     wanted.format = list_format::json;
     wanted.topology = topology{.numa_nodes = 1, .llcs = 1, .cores = 16, .threads = 1};
-    const auto list = nlohmann::json::parse(list_text(pointers(tests), wanted));
+    const auto list = nlohmann::json::parse(list_text(cells(tests, wanted), wanted));
     CHECK(list[0]["topology"] == "1n1l16c1t");
     CHECK(list[2]["memory_mib"] == 1024);
+}
+
+TEST_CASE("the list has a line for each cell", "[plan][list]") {
+    constexpr scheduler mine{.name = "mine", .binary = "scx_mine", .llcs = 4};
+    test_spec spec;
+    spec.schedulers = {&mine, &eevdf};
+    spec.topologies = {"1n1l4c1t", "1n2l4c2t"};
+    const std::vector<test_case> tests{{"wakes", "a.cpp", 1, spec, nullptr}};
+    options wanted;
+    CHECK(list_text(cells(tests, wanted), wanted) ==
+          "wakes/mine/1n1l4c1t\nwakes/mine/1n2l4c2t\nwakes/eevdf/1n1l4c1t\nwakes/eevdf/1n2l4c2t\n");
+    wanted.format = list_format::json;
+    const auto list = nlohmann::json::parse(list_text(cells(tests, wanted), wanted));
+    REQUIRE(list.size() == 4);
+    CHECK(list[1]["name"] == "wakes/mine/1n2l4c2t");
+    CHECK(list[1]["test"] == "wakes");
+    CHECK(list[1]["scheduler"] == "mine");
+    CHECK(list[1]["topology"] == "1n2l4c2t");
+    CHECK(list[1]["cpus"] == 16);
+    CHECK(list[1]["memory_mib"] == 1024);
+    CHECK(list[2]["scheduler"] == "eevdf");
+    CHECK(list[2]["cpus"] == 4);
 }
 
 TEST_CASE("an empty list", "[plan][list]") {
@@ -119,7 +146,7 @@ TEST_CASE("any path and tag makes valid JSON", "[plan][list]") {
     const std::vector<test_case> tests{{"t", "C:\\odd \u00e9/\x7f.cpp", 1, spec, nullptr}};
     options wanted;
     wanted.format = list_format::json;
-    const auto list = nlohmann::json::parse(list_text(pointers(tests), wanted));
+    const auto list = nlohmann::json::parse(list_text(cells(tests, wanted), wanted));
     CHECK(list[0]["file"] == "C:\\odd \u00e9/\x7f.cpp");
     CHECK(list[0]["tags"][0] == "qu\"ote\\ \n\x01\ufffd");
 }
@@ -146,7 +173,7 @@ TEST_CASE("ten thousand tests are listed in a blink", "[plan][list]") {
     const auto& wanted = std::get<options>(parsed);
     const auto all = pointers(tests);
     REQUIRE(require_distinct_names(all));
-    const auto selected = select_tests(all, wanted);
+    const auto selected = select_cells(all, wanted);
     REQUIRE(selected);
     const auto text = list_text(*selected, wanted);
     const double took = cpu_time() - start;

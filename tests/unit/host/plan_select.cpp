@@ -30,23 +30,23 @@ const test_case steal{"steal_accrues", "a.cpp", 3, tagged({}), nullptr};
 const test_case steal2{"steal_2", "b.cpp", 100, tagged({"slow"}), nullptr};
 const std::vector<const test_case*> program{&numa, &llc, &steal2, &steal};
 
-std::vector<std::string> names(const test_list& tests) {
+std::vector<std::string> names(const cell_list& cells) {
     std::vector<std::string> result;
-    for (const auto* test : tests)
-        result.emplace_back(test->name);
+    for (const auto& one : cells)
+        result.emplace_back(one.name);
     return result;
 }
 
 using texts = std::vector<std::string>;
 
 texts selected(const options& wanted) {
-    auto tests = select_tests(program, wanted);
+    auto tests = select_cells(program, wanted);
     REQUIRE(tests);
     return names(*tests);
 }
 
 std::string refused(const options& wanted) {
-    auto tests = select_tests(program, wanted);
+    auto tests = select_cells(program, wanted);
     REQUIRE_FALSE(tests);
     return tests.error().message();
 }
@@ -102,6 +102,39 @@ TEST_CASE("filters and tags are alternatives among themselves", "[plan][select]"
     CHECK(selected(with({}, {}, {"no_such_test"})).size() == 4);
 }
 
+TEST_CASE("a pattern names a cell, its test, or a group between", "[plan][select]") {
+    static constexpr scheduler mine{.name = "mine", .binary = "scx_mine"};
+    test_spec spec;
+    spec.schedulers = {&mine, &eevdf};
+    spec.topologies = {"1n1l2c1t", "1n2l2c1t"};
+    const test_case wakes{"wakes", "a.cpp", 1, spec, nullptr};
+    const std::vector<const test_case*> tests{&wakes, &llc};
+    const auto names_for = [&](const options& wanted) {
+        const auto cells = select_cells(tests, wanted);
+        REQUIRE(cells);
+        return names(*cells);
+    };
+    const texts all{"wakes/mine/1n1l2c1t", "wakes/mine/1n2l2c1t", "wakes/eevdf/1n1l2c1t",
+                    "wakes/eevdf/1n2l2c1t"};
+    CHECK(names_for(with({"wakes"})) == all);
+    CHECK(names_for(with({"w*"})) == all);
+    CHECK(names_for(with({"wakes/mine"})) == texts{all[0], all[1]});
+    CHECK(names_for(with({"wakes/*/1n2l2c1t"})) == texts{all[1], all[3]});
+    CHECK(names_for(with({"*/1n2l2c1t"})) == texts{all[1], all[3]});
+    CHECK(names_for(with({all[2]})) == texts{all[2]});
+    CHECK(names_for(with({}, {}, {"wakes/eevdf", "two_llcs"})) == texts{all[0], all[1]});
+    CHECK_FALSE(select_cells(tests, with({"wake"})));
+    CHECK_FALSE(select_cells(tests, with({"wakes/"})));
+    CHECK_FALSE(select_cells(tests, with({"wakes/1n2l2c1t"})));
+    // --topology is one value, which has no place in the names.
+    auto on_one = with({"wakes"});
+    on_one.topology = parse_topology("2n2l1c1t");
+    CHECK(names_for(on_one) == texts{"wakes/mine", "wakes/eevdf"});
+    auto shell = with({"wakes/mine"});
+    shell.shell = true;
+    CHECK_FALSE(select_cells(tests, shell));
+}
+
 TEST_CASE("a pattern that selects nothing is named", "[plan][select]") {
     CHECK(refused(with({"two*", "nope*"})).find("--filter 'nope*'") != std::string::npos);
     CHECK(refused(with({"two"})).find("--filter two") != std::string::npos);
@@ -116,11 +149,11 @@ TEST_CASE("arguments that select nothing together are named together", "[plan][s
 }
 
 TEST_CASE("a program without tests selects nothing, but its filters still err", "[plan][select]") {
-    const auto none = select_tests({}, {});
+    const auto none = select_cells({}, {});
     REQUIRE(none);
     CHECK(none->empty());
-    CHECK(select_tests({}, with({}, {}, {"*"})));
-    CHECK_FALSE(select_tests({}, with({"x"})));
+    CHECK(select_cells({}, with({}, {}, {"*"})));
+    CHECK_FALSE(select_cells({}, with({"x"})));
 }
 
 TEST_CASE("--shell wants one test", "[plan][select]") {
@@ -139,8 +172,8 @@ TEST_CASE("shards are a partition, whatever order the linker chose", "[plan][sha
         for (int index = 0; index < total; ++index) {
             auto one = program;
             std::reverse(one.begin(), one.end());
-            const auto a = shard_tests(*select_tests(program, {}), {index, total, ""});
-            const auto b = shard_tests(*select_tests(one, {}), {index, total, ""});
+            const auto a = shard_cells(*select_cells(program, {}), {index, total, ""});
+            const auto b = shard_cells(*select_cells(one, {}), {index, total, ""});
             CHECK(a == b);
             CHECK(a.size() <= (program.size() + static_cast<std::size_t>(total) - 1) /
                                   static_cast<std::size_t>(total));

@@ -43,6 +43,8 @@ inline event_clock::time_point at(double seconds) {
 
 inline test_finished finished(std::string name, verdict result, reason why, std::string message) {
     test_finished e;
+    e.test = name;
+    e.scheduler = "eevdf";
     e.name = std::move(name);
     e.result = result;
     e.why = why;

@@ -39,33 +39,36 @@ const test_case dedicated{"dedicated", "a.cpp", 7,
 const test_case outside{"outside", "a.cpp", 8,
                         edited(shaped(1, 64), [](test_spec& s) { s.host_only = true; }), nullptr};
 
+host::detail::inner_kinds kinds_of(std::initializer_list<const test_case*> tests,
+                                   const cell_choices& run = {}) {
+    cell_list cells;
+    for (const test_case* test : tests)
+        for (auto& one : cells_of(*test, run))
+            cells.push_back(one);
+    return host::detail::kinds_of(cells);
+}
+
 }  // namespace
 
 TEST_CASE("tests of one kind share a template, others do not", "[nested]") {
-    const options plain;
-    const auto two = host::detail::kinds_of(plain, {&small, &also_small, &wide});
-    CHECK(two.tests.size() == 2);
+    const auto two = kinds_of({&small, &also_small, &wide});
+    CHECK(two.cells.size() == 2);
     CHECK(two.vcpus == 8);
     CHECK(two.memory_mib == 512);
-    CHECK(two.templates_mib ==
-          two.memory_mib + host::detail::kinds_of(plain, {&small}).templates_mib);
+    CHECK(two.templates_mib == two.memory_mib + kinds_of({&small}).templates_mib);
     // Which of them is asked, and in which order, makes no other machine.
-    CHECK(two.text == host::detail::kinds_of(plain, {&wide, &also_small}).text);
+    CHECK(two.text == kinds_of({&wide, &also_small}).text);
     for (const test_case* other : {&wide, &roomy, &tuned}) {
         CAPTURE(other->name);
-        CHECK(host::detail::kinds_of(plain, {other}).text !=
-              host::detail::kinds_of(plain, {&small}).text);
-        CHECK(host::detail::kinds_of(plain, {&small, other}).tests.size() == 2);
+        CHECK(kinds_of({other}).text != kinds_of({&small}).text);
+        CHECK(kinds_of({&small, other}).cells.size() == 2);
     }
-    options same_shape;
-    same_shape.topology = parse_topology("1n1l4c1t");
-    REQUIRE(same_shape.topology);
-    CHECK(host::detail::kinds_of(same_shape, {&small, &wide}).tests.size() == 1);
+    CHECK(kinds_of({&small, &wide}, {.topology = parse_topology("1n1l4c1t")}).cells.size() == 1);
 }
 
 TEST_CASE("what is no clone has no template, but counts for the machine's size", "[nested]") {
-    const auto kinds = host::detail::kinds_of({}, {&cold, &dedicated, &outside});
-    CHECK(kinds.tests.empty());
+    const auto kinds = kinds_of({&cold, &dedicated, &outside});
+    CHECK(kinds.cells.empty());
     CHECK(kinds.text.empty());
     CHECK(kinds.templates_mib == 0);
     CHECK(kinds.vcpus == 16);
@@ -75,7 +78,7 @@ TEST_CASE("what is no clone has no template, but counts for the machine's size",
 TEST_CASE("the first command names each kind's test and the run's own switches", "[nested]") {
     outer_machine outer;
     outer.environment = {"PATH=/bin", "HOME=/root"};
-    outer.kinds = host::detail::kinds_of({}, {&small, &wide});
+    outer.kinds = kinds_of({&small, &wide});
     options wanted;
     wanted.topology = parse_topology("1n1l4c1t");
     host_setup setup;

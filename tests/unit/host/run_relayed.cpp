@@ -26,10 +26,25 @@ test_spec fails_on_purpose() {
     return spec;
 }
 
+test_spec on_two_topologies() {
+    test_spec spec;
+    spec.topologies = {"1n1l2c1t", "1n2l2c1t"};
+    return spec;
+}
+
 const test_case one{"one", "a.cpp", 3, {}, nullptr};
 const test_case two{"two", "a.cpp", 9, {}, nullptr};
 const test_case expected{"expected", "a.cpp", 12, fails_on_purpose(), nullptr};
-const test_list tests{&one, &two, &expected};
+const test_case many{"many", "a.cpp", 20, on_two_topologies(), nullptr};
+
+cell_list all_cells_of(std::initializer_list<const test_case*> tests) {
+    cell_list cells;
+    for (const test_case* test : tests)
+        for (auto& each : cells_of(*test, {.seed = 7}))
+            cells.push_back(each);
+    return cells;
+}
+const cell_list cells = all_cells_of({&one, &two, &expected, &many});
 
 class ends final : public reporter {
 public:
@@ -57,7 +72,7 @@ struct both_ends {
         wanted.retries = retries;
         wanted.seed = 7;
         events.add(std::make_unique<ends>(got));
-        outside.emplace(wanted, tests, events, totals);
+        outside.emplace(wanted, cells, events, totals);
     }
     template <class Event>
     void say(const Event& event) {
@@ -99,6 +114,29 @@ std::vector<std::string> files_below(const std::filesystem::path& directory) {
 }
 
 }  // namespace
+
+TEST_CASE("cells of one test are told apart, and only those that were sent are believed",
+          "[relay]") {
+    both_ends run;
+    run.start("many/1n2l2c1t");
+    run.start("many/1n1l2c1t");
+    run.say(attempt_file{"many/1n1l2c1t", 1, artifact::console, "a console"});
+    run.end("many/1n1l2c1t", verdict::fail, reason::timeout);
+    run.end("many/1n2l2c1t");
+    REQUIRE(run.got.size() == 2);
+    CHECK(run.got[0].name == "many/1n1l2c1t");
+    CHECK(run.got[0].test == "many");
+    CHECK(run.got[0].topology == "1n1l2c1t");
+    CHECK(run.got[0].scheduler == "eevdf");
+    CHECK(run.got[0].seed == 7u);
+    CHECK(run.got[1].topology == "1n2l2c1t");
+    // The name is one directory, not two.
+    CHECK(files_below(run.place.path()) ==
+          std::vector<std::string>{"artifacts", "artifacts/many@1n1l2c1t-1",
+                                   "artifacts/many@1n1l2c1t-1/console.log"});
+    run.start("many");
+    CHECK(run.outside->fault().find("not sent to it: many") != std::string::npos);
+}
 
 TEST_CASE("what happens inside is told outside, with what is known here", "[relay]") {
     both_ends run(1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What ktstr's own test suite can make go wrong in a run. --internal-fault names it: WHAT, WHAT@WHEN or
-// WHAT=MS, and behind a colon the one test that it strikes, or "template". Parsed once, so that a fault
+// WHAT=MS, and behind a colon the test or the one cell that it strikes, or "template". Parsed once, so that a fault
 // nobody knows is refused instead of never happening. Host side.
 #pragma once
 
@@ -83,7 +83,9 @@ private:
 
     [[nodiscard]] const injection* find(fault what, std::string_view test) const {
         for (const auto& known : faults_)
-            if (known.what == what && (known.target.empty() || known.target == test))
+            if (known.what == what &&
+                (known.target.empty() || known.target == test ||
+                 (test.starts_with(known.target) && test[known.target.size()] == '/')))
                 return &known;
         return nullptr;
     }

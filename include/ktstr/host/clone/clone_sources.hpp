@@ -5,11 +5,10 @@
 // and tests with another go on meanwhile. Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
 #include <ktstr/host/run/host_setup.hpp>
-#include <ktstr/test/registry.hpp>
-#include <ktstr/topology/topology.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <algorithm>
@@ -45,24 +44,25 @@ public:
           say_(std::move(say)),
           faults_(std::move(faults)) {}
 
-    /// The machine of a test as a clone, or why it can't be one. It has no template yet, see attach().
-    [[nodiscard]] clone plan_for(const test_case& test, const topology& shape) {
+    /// The machine of a cell as a clone, or why it can't be one. It has no template yet, see attach().
+    [[nodiscard]] clone plan_for(const cell& one) {
+        const auto& spec = one.spec();
         if (!setup_.why_cold.empty())
             return cold(setup_.why_cold == "--no-clone" ? std::string{} : setup_.why_cold);
-        if (test.spec.no_clone)
+        if (spec.no_clone)
             return cold("the test asks for it (no_clone)");
-        if (faults_.has(fault::wrong_topology, test.name))
+        if (faults_.has(fault::wrong_topology, one.name))
             return cold("a wrong topology is to be seen");
-        if (test.spec.performance_mode)
+        if (spec.performance_mode)
             return cold("performance_mode has memory of its own");
-        auto files = payload_for(test);
+        auto files = payload_for(one);
         if (!files)
             return cold(files.error().message());
         initramfs none;
-        auto m = host::machine_for(setup_, test.spec, shape, none, false);
+        auto m = host::machine_for(setup_, one, none, false);
         m.link = setup_.clone_link;
         // The rule must not notice a program that grows by a line.
-        m.memory_mib = memory_rule(shape.total_cpus(), test.spec.memory_mib, files->unpacked);
+        m.memory_mib = memory_rule(one.topology.total_cpus(), spec.memory_mib, files->unpacked);
         m.memory_mib = (m.memory_mib + 63) / 64 * 64;
         m.boot = machine::boot_kind::clone;
         m.disks = {files->program, files->files};
@@ -180,13 +180,13 @@ private:
         return none;
     }
 
-    [[nodiscard]] result<payload> payload_for(const test_case& test) {
+    [[nodiscard]] result<payload> payload_for(const cell& one) {
         initramfs_input input;
         input.init = setup_.program;
         input.modules = setup_.template_modules;
         std::string name;
-        if (test.spec.scheduler != nullptr && test.spec.scheduler->has_program()) {
-            auto binary = find_scheduler(setup_, *test.spec.scheduler);
+        if (one.scheduler->has_program()) {
+            auto binary = find_scheduler(setup_, *one.scheduler);
             if (!binary)
                 return std::move(binary).error();
             name = binary->string();

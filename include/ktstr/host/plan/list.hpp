@@ -4,9 +4,9 @@
 // Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/json/write.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
@@ -16,12 +16,6 @@
 #include <string>
 
 namespace ktstr::host {
-
-/// The machine a test runs on: --topology, else its own.
-[[nodiscard]] constexpr topology machine_shape(const test_spec& spec,
-                                               const std::optional<topology>& override) {
-    return override ? *override : spec.shape();
-}
 
 namespace detail {
 
@@ -35,16 +29,17 @@ inline void add_seconds(json::writer& out, std::int64_t milliseconds) {
     out.number_text(text);
 }
 
-inline void write_json_test(json::writer& out, const test_case& test,
-                            const std::optional<topology>& override) {
-    const test_spec& spec = test.spec;
-    const topology shape = machine_shape(spec, override);
-    const int cpus = shape.total_cpus();
+inline void write_json_cell(json::writer& out, const cell& one) {
+    const test_spec& spec = one.spec();
+    const int cpus = one.topology.total_cpus();
     out.begin_object();
-    out.field("name", test.name);
-    out.field("file", test.file);
-    out.field("line", test.line);
-    out.field("topology", to_text(shape).view());
+    out.field("name", one.name);
+    out.field("test", one.test->name);
+    out.field("file", one.test->file);
+    out.field("line", one.test->line);
+    out.name("scheduler");
+    one.has_machine() ? out.add(one.scheduler->name) : out.null();
+    out.field("topology", to_text(one.topology).view());
     out.name("tags");
     out.begin_array();
     for (const auto tag : spec.tags)
@@ -72,22 +67,22 @@ inline void write_json_test(json::writer& out, const test_case& test,
 }  // namespace detail
 
 /// The whole of --list, to be written in one go.
-[[nodiscard]] inline std::string list_text(const test_list& tests, const options& wanted) {
-    json::writer out(json::spacing::single, tests.size() * 400 + 8);
+[[nodiscard]] inline std::string list_text(const cell_list& cells, const options& wanted) {
+    json::writer out(json::spacing::single, cells.size() * 500 + 8);
     if (wanted.format == list_format::text) {
-        for (const test_case* test : tests) {
-            out.raw(test->name);
+        for (const cell& one : cells) {
+            out.raw(one.name);
             out.raw("\n");
         }
         return out.take();
     }
     const char* before = "[\n";
-    for (const test_case* test : tests) {
+    for (const cell& one : cells) {
         out.raw(before);
-        detail::write_json_test(out, *test, wanted.topology);
+        detail::write_json_cell(out, one);
         before = ",\n";
     }
-    out.raw(tests.empty() ? "[]\n" : "\n]\n");
+    out.raw(cells.empty() ? "[]\n" : "\n]\n");
     return out.take();
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Which of the program's tests this process runs: --filter, --tag, --exclude, then the shard.
+// Which of the program's cells this process runs: --filter, --tag, --exclude, then the shard.
 // Decides by names and tags alone; what the host can carry is for the planner.
 // Host side.
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/plan/pattern.hpp>
 #include <ktstr/host/report/text.hpp>
@@ -73,30 +74,53 @@ namespace detail {
 
 }  // namespace detail
 
-/// The selected tests in declaration order, before sharding. An error is a usage error (exit 5).
-/// Patterns of one kind are alternatives; a test must satisfy every kind that was given. A program
+/// The cells of all tests, in declaration order and then by scheduler, topology and kernel.
+[[nodiscard]] inline cell_list all_cells(std::span<const test_case* const> tests,
+                                         const options& wanted) {
+    const cell_choices run{.topology = wanted.topology, .seed = wanted.seed};
+    cell_list cells;
+    cells.reserve(tests.size());
+    for (const test_case* test : in_declaration_order(tests))
+        for (auto& one : cells_of(*test, run))
+            cells.push_back(std::move(one));
+    return cells;
+}
+
+/// Whether a pattern names a cell, or its test, or a group between: `wakes` and `wakes/scx_simple` name
+/// `wakes/scx_simple/1n1l4c1t`, as a path names what lies below it.
+[[nodiscard]] constexpr bool selects(std::string_view pattern, std::string_view cell_name) {
+    for (auto end = cell_name.find('/');; end = cell_name.find('/', end + 1)) {
+        if (matches(pattern, cell_name.substr(0, end)))
+            return true;
+        if (end == std::string_view::npos)
+            return false;
+    }
+}
+
+/// The selected cells in their order, before sharding. An error is a usage error (exit 5).
+/// Patterns of one kind are alternatives; a cell must satisfy every kind that was given. A program
 /// without tests selects nothing without an error: what that means depends on the action.
-[[nodiscard]] inline result<test_list> select_tests(std::span<const test_case* const> tests,
+[[nodiscard]] inline result<cell_list> select_cells(std::span<const test_case* const> tests,
                                                     const options& wanted) {
-    test_list ordered = in_declaration_order(tests);
+    cell_list ordered = all_cells(tests, wanted);
 
     // A mistyped pattern among good ones must not pass silently, so each is asked alone.
     for (const auto& pattern : wanted.filters)
         if (std::none_of(ordered.begin(), ordered.end(),
-                         [&](const test_case* t) { return matches(pattern, t->name); }))
+                         [&](const cell& one) { return selects(pattern, one.name); }))
             return detail::selects_nothing("--filter", pattern, "no test has such a name");
     for (const auto& tag : wanted.tags)
         if (std::none_of(ordered.begin(), ordered.end(),
-                         [&](const test_case* t) { return detail::has_tag(*t, tag); }))
+                         [&](const cell& one) { return detail::has_tag(*one.test, tag); }))
             return detail::selects_nothing("--tag", tag, "no test carries this tag");
 
     const bool had_tests = !ordered.empty();
     const auto any = [](const std::vector<std::string>& wishes, auto&& holds) {
         return std::any_of(wishes.begin(), wishes.end(), holds);
     };
-    std::erase_if(ordered, [&](const test_case* t) {
-        const auto named = [&](const std::string& pattern) { return matches(pattern, t->name); };
-        const auto tagged = [&](const std::string& tag) { return detail::has_tag(*t, tag); };
+    std::erase_if(ordered, [&](const cell& one) {
+        const auto named = [&](const std::string& pattern) { return selects(pattern, one.name); };
+        const auto tagged = [&](const std::string& tag) { return detail::has_tag(*one.test, tag); };
         return (!wanted.filters.empty() && !any(wanted.filters, named)) ||
                (!wanted.tags.empty() && !any(wanted.tags, tagged)) || any(wanted.excludes, named);
     });
@@ -119,9 +143,9 @@ namespace detail {
     return ordered;
 }
 
-/// The tests of one shard, dealt out like cards. May be empty, which is no error.
-[[nodiscard]] inline test_list shard_tests(const test_list& selected, const shard& part) {
-    test_list mine;
+/// The cells of one shard, dealt out like cards. May be empty, which is no error.
+[[nodiscard]] inline cell_list shard_cells(const cell_list& selected, const shard& part) {
+    cell_list mine;
     for (auto i = static_cast<std::size_t>(part.index); i < selected.size();
          i += static_cast<std::size_t>(part.total))
         mine.push_back(selected[i]);

@@ -38,7 +38,7 @@ struct run_started {
 
 /// An attempt at a test begins.
 struct test_started {
-    std::string name;
+    std::string name;  ///< of the cell, as in all events
     std::string file;
     int line = 0;
     std::string topology;  ///< 1n2l4c1t
@@ -96,12 +96,14 @@ struct final_outcome {
 /// One attempt is over. Down to `artifacts` these are the fields of the JSON "test" event.
 struct test_finished {
     std::string name;
+    std::string test;  ///< the name without the dimensions
     verdict result = verdict::pass;
     reason why = reason::none;
     std::string message;  ///< the cause in one line; empty for a pass
     int attempt = 1;
     std::optional<std::string> accel;
     std::optional<double> dilation;
+    std::optional<std::string> scheduler;
     std::optional<std::string> kernel;
     std::optional<std::string> topology;
     std::optional<std::uint64_t> seed;

@@ -75,6 +75,7 @@ public:
         auto to = line();
         to.field("event", "test");
         to.field("name", e.name);
+        to.field("test", e.test);
         to.field("verdict", to_text(e.result));
         to.name("reason");
         e.why == reason::none ? to.null() : to.add(to_text(e.why));
@@ -83,6 +84,7 @@ public:
         to.field("attempt", e.attempt);
         to.field("accel", e.accel);
         detail::rounded_field(to, "dilation", e.dilation, 100);
+        to.field("scheduler", e.scheduler);
         to.field("kernel", e.kernel);
         to.field("topology", e.topology);
         to.field("seed", e.seed);

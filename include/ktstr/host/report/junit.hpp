@@ -225,6 +225,9 @@ private:
                 property(out, 8, name, std::to_string(*value));
         };
         optional_property("seed", e.seed);
+        if (!e.test.empty() && e.test != e.name)
+            property(out, 8, "test", e.test);
+        optional_property("scheduler", e.scheduler);
         optional_property("kernel", e.kernel);
         optional_property("accel", e.accel);
         optional_property("topology", e.topology);

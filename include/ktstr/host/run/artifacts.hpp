@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/run/session.hpp>
 
@@ -40,11 +41,11 @@ namespace ktstr::host {
 }
 
 /// Writes the files of one attempt into ROOT/NAME-ATTEMPT, replacing what an earlier run left there.
-/// `name` is a test of this program: no text that came from a machine becomes part of a path.
+/// `name` is a cell of this program: no text that came from a machine becomes part of a path.
 [[nodiscard]] inline result<std::filesystem::path> write_artifacts(
     const std::filesystem::path& root, const std::string& name, int attempt,
     const std::vector<attempt_file>& files) {
-    const auto directory = root / (name + '-' + std::to_string(attempt));
+    const auto directory = root / (file_name_of(name) + '-' + std::to_string(attempt));
     std::error_code failed;
     std::filesystem::remove_all(directory, failed);
     std::filesystem::create_directories(directory, failed);

@@ -4,14 +4,13 @@
 #pragma once
 
 #include <ktstr/host/cache/cache_root.hpp>
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/kernel/kernel_config.hpp>
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
-#include <ktstr/host/plan/list.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/reserve/host_memory.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/vm/accelerator.hpp>
@@ -170,7 +169,7 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
 
 }  // namespace detail
 
-[[nodiscard]] inline int run_doctor(const options& wanted, const test_list& tests) {
+[[nodiscard]] inline int run_doctor(const options& wanted, const cell_list& cells) {
     host_setup setup;
     const auto seen = detail::examine_host(wanted, setup);
     for (const auto& f : seen.findings) {
@@ -191,20 +190,18 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
             inside.host.cpus.push_back({.cpu = cpu, .llc = cpu, .core = cpu});
     }
     std::size_t skipped = 0;
-    for (const test_case* test : tests) {
-        const auto why =
-            unmet_requirement(inside, test->spec, machine_shape(test->spec, wanted.topology));
+    for (const cell& one : cells) {
+        const auto why = unmet_requirement(inside, one);
         if (!why)
             continue;
         if (skipped++ == 0)
             std::printf("\nTests that would be skipped:\n");
-        std::printf("  %.*s: %s\n", static_cast<int>(test->name.size()), test->name.data(),
-                    why->c_str());
+        std::printf("  %s: %s\n", one.name.c_str(), why->c_str());
     }
     if (skipped > 0)
-        std::printf("%zu of %zu would be skipped.\n", skipped, tests.size());
-    else if (!tests.empty())  // `ktstr doctor` has none
-        std::printf("\nNo test of %zu would be skipped.\n", tests.size());
+        std::printf("%zu of %zu would be skipped.\n", skipped, cells.size());
+    else if (!cells.empty())  // `ktstr doctor` has none
+        std::printf("\nNo test of %zu would be skipped.\n", cells.size());
     if (std::fflush(stdout) != 0 || !seen.can_run)
         return exit_run_impossible;
     return 0;

@@ -3,10 +3,9 @@
 // numbers stand for the sockets a real run would hand over. Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
-#include <ktstr/host/plan/list.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/performance.hpp>
@@ -18,9 +17,9 @@
 
 namespace ktstr::host {
 
-[[nodiscard]] inline int run_dry(const options& wanted, const test_list& tests) {
-    const bool machines = std::any_of(tests.begin(), tests.end(),
-                                      [](const test_case* t) { return !t->spec.host_only; });
+[[nodiscard]] inline int run_dry(const options& wanted, const cell_list& cells) {
+    const bool machines =
+        std::any_of(cells.begin(), cells.end(), [](const cell& one) { return one.has_machine(); });
     const auto progress = [](std::string_view line) {
         std::fprintf(stderr, "ktstr: %.*s\n", static_cast<int>(line.size()), line.data());
     };
@@ -35,23 +34,22 @@ namespace ktstr::host {
         std::printf(
             "# each machine as it boots; a run clones what has booted where it can, and boots "
             "with --no-clone\n");
-    for (const test_case* test : tests) {
-        const std::string name(test->name);
-        if (test->spec.host_only) {
+    for (const cell& one : cells) {
+        const auto& name = one.name;
+        if (!one.has_machine()) {
             std::printf("# %s: host_only, no machine\n", name.c_str());
             continue;
         }
-        const auto shape = machine_shape(test->spec, wanted.topology);
-        if (const auto lacking = unmet_requirement(*setup, test->spec, shape))
+        if (const auto lacking = unmet_requirement(*setup, one))
             std::printf("# %s would be skipped: %s\n", name.c_str(), lacking->c_str());
         else
             std::printf("# %s\n", name.c_str());
-        auto archive = initramfs_for(*setup, *test, progress);
+        auto archive = initramfs_for(*setup, one, progress);
         if (!archive)
             return fail(archive.error());
-        auto m = machine_for(*setup, test->spec, shape, *archive, wanted.verbose);
-        if (test->spec.performance_mode)  // as on this host when nobody else uses it
-            if (const auto plan = plan_dedicated(setup->host, {}, shape))
+        auto m = machine_for(*setup, one, *archive, wanted.verbose);
+        if (one.spec().performance_mode)  // as on this host when nobody else uses it
+            if (const auto plan = plan_dedicated(setup->host, {}, one.topology))
                 (void)dedicate(m, plan->nodes);
         machine_wires wires{.qmp = 3, .console = 4};
         (m.link == link_kind::vhost_vsock ? wires.vhost : wires.link) = 5;

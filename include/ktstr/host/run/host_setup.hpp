@@ -6,6 +6,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/cache_root.hpp>
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
@@ -24,7 +25,6 @@
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/linux/find_program.hpp>
-#include <ktstr/test/registry.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <filesystem>
@@ -256,17 +256,17 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     return binary;
 }
 
-/// The initramfs of one test: its own program as /init, the modules of the link, its scheduler, and
+/// The initramfs of one cell: its own program as /init, the modules of the link, its scheduler, and
 /// whatever more is asked for.
-[[nodiscard]] inline result<initramfs> initramfs_for(const host_setup& setup, const test_case& test,
+[[nodiscard]] inline result<initramfs> initramfs_for(const host_setup& setup, const cell& one,
                                                      const progress_callback& progress,
                                                      std::vector<guest_program> programs = {}) {
     initramfs_input input;
     input.init = setup.program;
     input.programs = std::move(programs);
     input.modules = setup.link_modules;
-    if (test.spec.scheduler != nullptr && test.spec.scheduler->has_program()) {
-        auto binary = find_scheduler(setup, *test.spec.scheduler);
+    if (one.scheduler->has_program()) {
+        auto binary = find_scheduler(setup, *one.scheduler);
         if (!binary)
             return std::move(binary).error();
         input.programs.push_back({.host_path = *binary, .guest_path = wire::scheduler_path});
@@ -274,10 +274,11 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     return build_initramfs(input, progress);
 }
 
-/// The machine of one test.
-[[nodiscard]] inline machine machine_for(const host_setup& setup, const test_spec& spec,
-                                         const topology& shape, const initramfs& archive,
-                                         bool verbose) {
+/// The machine of one cell.
+[[nodiscard]] inline machine machine_for(const host_setup& setup, const cell& one,
+                                         const initramfs& archive, bool verbose) {
+    const auto& spec = one.spec();
+    const auto& shape = one.topology;
     machine m;
     m.topology = shape;
     m.accel = setup.accel;
@@ -296,14 +297,14 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
     return m;
 }
 
-/// Why this host can't run a test as it wants to be run; nothing when it can.
+/// Why this host can't run a cell as it wants to be run; nothing when it can.
 [[nodiscard]] inline std::optional<std::string> unmet_requirement(const host_setup& setup,
-                                                                  const test_spec& spec,
-                                                                  const topology& shape) {
+                                                                  const cell& one) {
+    const auto& spec = one.spec();
     if (spec.host_only)
         return std::nullopt;
     if (spec.performance_mode)
-        if (auto lacking = dedicated_lacks(setup.host, shape, setup.cpus.size()))
+        if (auto lacking = dedicated_lacks(setup.host, one.topology, setup.cpus.size()))
             return lacking;
     if ((spec.requires_kvm || spec.requires_steal) && setup.accel == accelerator::tcg)
         return std::string("the test requires ") +
@@ -317,7 +318,7 @@ inline void prepare_clones(host_setup& setup, const options& wanted,
                std::to_string(setup.cpus.size()) + " host CPUs";
     if (setup.config) {
         auto need = kernel_need::base;
-        if (spec.scheduler != nullptr && spec.scheduler->has_program())
+        if (one.scheduler->has_program())
             need = need | kernel_need::sched_ext;
         if (spec.requires_steal)
             need = need | kernel_need::steal;

@@ -4,12 +4,11 @@
 // that has neither. What happens inside is told outside as if it had happened here. Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/environment.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
-#include <ktstr/host/plan/list.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/report_list.hpp>
 #include <ktstr/host/report/tally.hpp>
@@ -45,7 +44,7 @@ namespace detail {
 /// The arguments of the run inside.
 [[nodiscard]] inline std::vector<std::string> inner_arguments(const outer_machine& outer,
                                                               const options& wanted,
-                                                              const test_list& tests,
+                                                              const cell_list& cells,
                                                               std::uint64_t calibration_ns) {
     std::vector<std::string> words{outer.program(),
                                    "--accel",
@@ -62,8 +61,8 @@ namespace detail {
                                    "--artifacts",
                                    "/tmp/artifacts"};
     const auto add = [&words](auto... text) { (words.emplace_back(text), ...); };
-    for (const test_case* test : tests)
-        add("--filter", std::string(test->name));
+    for (const cell& one : cells)
+        add("--filter", one.name);
     if (wanted.repeat)
         add("--repeat", std::to_string(*wanted.repeat));
     if (wanted.until_fail)
@@ -113,7 +112,7 @@ namespace detail {
 
 /// Runs the tests nested and reports them here.
 [[nodiscard]] inline int run_nested(const options& wanted, const environment& variables,
-                                    const test_list& tests) {
+                                    const cell_list& cells) {
     const auto fail = [](const error& e) {
         std::fprintf(stderr, "ktstr: %s\n", printable(e.message()).c_str());
         return exit_run_impossible;
@@ -139,7 +138,7 @@ namespace detail {
                                     "it has " + missing.front().option + '=' +
                                         missing.front().found + ": " + missing.front().why,
                                     "use --kernel distro"));
-    auto outer = plan_outer_machine(wanted, *setup, tests);
+    auto outer = plan_outer_machine(wanted, *setup, cells);
     if (!outer)
         return fail(outer.error());
 
@@ -150,7 +149,7 @@ namespace detail {
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return fail(opened.error());
     const auto begun = std::chrono::steady_clock::now();
-    auto started = start_of_run(wanted, *setup, tests.size(), begun);
+    auto started = start_of_run(wanted, *setup, cells.size(), begun);
     started.notes.insert(started.notes.begin(),
                          "nested: one emulated machine with " +
                              std::to_string(outer->machine.topology.total_cpus()) +
@@ -159,7 +158,7 @@ namespace detail {
     events.start_ticking(tick_period(wanted));
 
     tally totals;
-    relayed_run inside(wanted, tests, events, totals);
+    relayed_run inside(wanted, cells, events, totals);
     // Ends the machine when the user does, and when it is no longer believed.
     const unique_fd stop_or_distrust(::epoll_create1(EPOLL_CLOEXEC));
     const unique_fd distrust(::eventfd(0, EFD_CLOEXEC));
@@ -202,7 +201,7 @@ namespace detail {
                                     .process_cpus = one_cpu,
                                     .state = outer->state,
                                     .directory = outer->template_directory},
-                    wire::run_command{.argv = detail::inner_arguments(*outer, wanted, tests,
+                    wire::run_command{.argv = detail::inner_arguments(*outer, wanted, cells,
                                                                       setup->calibration_ns),
                                       .environment = outer->environment},
                     setup->calibration_ns, stop_or_distrust.get());
@@ -231,9 +230,9 @@ namespace detail {
     if (setup->program.replaced())
         say(rebuilt_meanwhile(setup->program));
     auto finished = totals.finish(
-        tests.size(), wanted.seed,
+        cells.size(), wanted.seed,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
-    finished.aborted = detail::why_ended(ended, inside, finished.finished() < tests.size());
+    finished.aborted = detail::why_ended(ended, inside, finished.finished() < cells.size());
     events(finished);
     if (!ended) {
         const auto console = run->console_text();

@@ -7,20 +7,18 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/content_hash.hpp>
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 #include <ktstr/host/kernel/needs.hpp>
-#include <ktstr/host/plan/list.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
-#include <ktstr/test/registry.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <algorithm>
@@ -119,23 +117,23 @@ namespace detail {
     return list;
 }
 
-/// One test of each kind of inner machine that can be a clone.
+/// One cell of each kind of inner machine that can be a clone.
 struct inner_kinds {
-    std::vector<const test_case*> tests;
+    cell_list cells;
     std::string text;  ///< what makes their machines differ, for a key
     int vcpus = 1;     ///< of the largest machine, clone or not
     int memory_mib = 256;
     int templates_mib = 0;
 };
 
-[[nodiscard]] inline inner_kinds kinds_of(const options& wanted, const test_list& tests) {
+[[nodiscard]] inline inner_kinds kinds_of(const cell_list& cells) {
     inner_kinds kinds;
-    std::map<std::string, const test_case*> found;
-    for (const test_case* test : tests) {
-        const auto& spec = test->spec;
-        if (spec.host_only)
+    std::map<std::string, const cell*> found;
+    for (const cell& one : cells) {
+        if (!one.has_machine())
             continue;
-        const auto shape = machine_shape(spec, wanted.topology);
+        const auto& spec = one.spec();
+        const auto& shape = one.topology;
         // An inner machine's initramfs is small beside the outer one's; its rule is what counts.
         const int memory = memory_rule(shape.total_cpus(), spec.memory_mib, 64U << 20);
         kinds.vcpus = std::max(kinds.vcpus, shape.total_cpus());
@@ -146,12 +144,12 @@ struct inner_kinds {
         text += ' ' + std::to_string(memory);
         for (const auto& word : spec.kernel_args)
             text += ' ' + std::string(word);
-        if (found.emplace(std::move(text), test).second)
+        if (found.emplace(std::move(text), &one).second)
             kinds.templates_mib += memory;
     }
-    for (const auto& [text, test] : found) {
+    for (const auto& [text, one] : found) {
         kinds.text += text + '\n';
-        kinds.tests.push_back(test);
+        kinds.cells.push_back(*one);
     }
     return kinds;
 }
@@ -196,7 +194,7 @@ struct outer_machine {
 
 [[nodiscard]] inline result<outer_machine> plan_outer_machine(const options& wanted,
                                                               const host_setup& setup,
-                                                              const test_list& tests) {
+                                                              const cell_list& cells) {
     outer_machine outer;
     auto& input = outer.files;
     input.init = setup.program;
@@ -214,10 +212,9 @@ struct outer_machine {
     input.programs.push_back(
         {.host_path = setup.qemu.path, .guest_path = std::string(nested_qemu_path)});
     std::set<std::string> schedulers;
-    for (const test_case* test : tests)
-        if (test->spec.scheduler != nullptr && test->spec.scheduler->has_program() &&
-            schedulers.emplace(test->spec.scheduler->binary).second) {
-            auto binary = find_scheduler(setup, *test->spec.scheduler);
+    for (const cell& one : cells)
+        if (one.scheduler->has_program() && schedulers.emplace(one.scheduler->binary).second) {
+            auto binary = find_scheduler(setup, *one.scheduler);
             if (!binary)
                 return std::move(binary).error();
             // In the PATH of the run inside.
@@ -241,7 +238,7 @@ struct outer_machine {
         return facts.error();
     outer.files_id = facts->id;
 
-    outer.kinds = detail::kinds_of(wanted, tests);
+    outer.kinds = detail::kinds_of(cells);
     auto& m = outer.machine;
     // More CPUs than any test has vCPUs, so that an unmasked machine is never short of them and a
     // masked one is short for that reason alone.
@@ -298,8 +295,8 @@ namespace detail {
         add("--topology", to_text(*wanted.topology));
     if (wanted.internal.link)
         add("--internal-link", to_text(*wanted.internal.link));
-    for (const test_case* test : outer.kinds.tests)
-        add("--filter", test->name);
+    for (const cell& one : outer.kinds.cells)
+        add("--filter", one.name);
     return {.guest_path = wire::first_command_path, .content = to_text(command)};
 }
 
@@ -337,9 +334,8 @@ namespace detail {
                              .kernel_release = setup.kernel.release,
                              .process_cpus = process_cpus,
                              .stop_fd = stop_fd};
-    for (const test_case* test : outer.kinds.tests)
-        request.work += boot_limit(accelerator::kvm,
-                                   machine_shape(test->spec, wanted.topology).total_cpus(), 3);
+    for (const cell& one : outer.kinds.cells)
+        request.work += boot_limit(accelerator::kvm, one.topology.total_cpus(), 3);
     auto key = template_key(request);
     if (!key)
         return std::move(key).error();
@@ -349,10 +345,10 @@ namespace detail {
         [&]() -> result<std::filesystem::path> {
             if (say)
                 say("booting the machine around nested runs, with " +
-                    std::to_string(outer.kinds.tests.size()) +
+                    std::to_string(outer.kinds.cells.size()) +
                     " templates in it, once; its clones start at once");
             auto input = outer.files;
-            if (!outer.kinds.tests.empty())
+            if (!outer.kinds.cells.empty())
                 input.files.push_back(detail::first_command(outer, wanted, setup));
             auto built = build_initramfs(input, say);
             if (!built)

@@ -58,7 +58,7 @@ inline void say_progress(std::string_view line) {
 }
 
 /// Makes the template of each selected test that a clone is for, and runs none of them.
-inline int make_templates(const options& wanted, const test_list& tests) {
+inline int make_templates(const options& wanted, const cell_list& cells) {
     const stop_signal stop;
     auto directory = private_directory::create();
     if (!directory)
@@ -67,29 +67,28 @@ inline int make_templates(const options& wanted, const test_list& tests) {
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
     clone_sources sources(*setup, directory->path(), stop.fd(), say_progress);
-    for (const test_case* test : tests) {
-        auto planned = sources.plan_for(*test, machine_shape(test->spec, wanted.topology));
+    for (const cell& one : cells) {
+        auto planned = sources.plan_for(one);
         if (!planned.machine || !sources.attach(planned))
-            return say_error(
-                exit_run_impossible,
-                plain_error("make the template of", std::string(test->name), planned.why_cold));
+            return say_error(exit_run_impossible,
+                             plain_error("make the template of", one.name, planned.why_cold));
     }
     return 0;
 }
 
 /// Boots a machine for each selected test and reports.
-inline int run_tests(const options& wanted, const environment& variables, const test_list& tests) {
+inline int run_tests(const options& wanted, const environment& variables, const cell_list& cells) {
     const stop_signal stop;
     auto directory = private_directory::create();
     if (!directory)
         return say_error(exit_run_impossible, directory.error());
-    const bool machines = std::any_of(tests.begin(), tests.end(),
-                                      [](const test_case* t) { return !t->spec.host_only; });
+    const bool machines =
+        std::any_of(cells.begin(), cells.end(), [](const cell& one) { return one.has_machine(); });
     auto setup = prepare_host(wanted, machines, say_progress);
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
     if (wanted.shell)
-        return give_shell(wanted, *setup, *tests.front(), directory->path(), stop.fd());
+        return give_shell(wanted, *setup, cells.front(), directory->path(), stop.fd());
 
     fan_out events;
     auto shares = open_shares(wanted, *setup, stop.fd(), events);
@@ -98,17 +97,17 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return say_error(exit_run_impossible, opened.error());
     const auto begun = std::chrono::steady_clock::now();
-    const auto started = start_of_run(wanted, *setup, tests.size(), begun);
+    const auto started = start_of_run(wanted, *setup, cells.size(), begun);
     events(started);
     events.start_ticking(tick_period(wanted));
 
     tally totals;
-    runner running(wanted, *setup, tests, events, totals, directory->path(), stop.fd(), **shares,
+    runner running(wanted, *setup, cells, events, totals, directory->path(), stop.fd(), **shares,
                    say_progress);
     const auto aborted = running.run();
     events.stop_ticking();
     auto finished = totals.finish(
-        tests.size(), wanted.seed,
+        cells.size(), wanted.seed,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
     finished.aborted = aborted;
     if (running.run_impossible() && finished.exit_code != 1)
@@ -139,17 +138,18 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     const std::span<const test_case* const> all(registered.begin(), registered.size());
     if (auto distinct = require_distinct_names(all); !distinct)
         return detail::say_error(exit_bad_usage, distinct.error());
-    auto selected = select_tests(all, wanted);
+    auto selected = select_cells(all, wanted);
     if (!selected)
         return detail::say_error(exit_bad_usage, selected.error());
     // A shell is for the one test that was asked for, whichever shard it is in.
-    auto tests = wanted.part && !wanted.shell ? shard_tests(*selected, *wanted.part) : *selected;
+    const auto cells =
+        wanted.part && !wanted.shell ? shard_cells(*selected, *wanted.part) : *selected;
     if (wanted.list)
-        return write_named(STDOUT_FILENO, list_text(tests, wanted), "standard output")
+        return write_named(STDOUT_FILENO, list_text(cells, wanted), "standard output")
                    ? 0
                    : exit_run_impossible;
     if (wanted.doctor)
-        return run_doctor(wanted, tests);
+        return run_doctor(wanted, cells);
     if (all.empty())
         return detail::say_error(exit_bad_usage,
                                  plain_error("run", wanted.program, "it holds no test",
@@ -158,12 +158,12 @@ inline int run_tests(const options& wanted, const environment& variables, const 
         if (auto announced = announce_sharding(*wanted.part); !announced)
             return detail::say_error(exit_run_impossible, announced.error());
     if (wanted.dry_run)
-        return run_dry(wanted, tests);
-    if (wanted.accel == accel_wish::nested && !tests.empty())
-        return run_nested(wanted, variables, tests);
+        return run_dry(wanted, cells);
+    if (wanted.accel == accel_wish::nested && !cells.empty())
+        return run_nested(wanted, variables, cells);
     if (wanted.internal.templates)
-        return detail::make_templates(wanted, tests);
-    return detail::run_tests(wanted, variables, tests);
+        return detail::make_templates(wanted, cells);
+    return detail::run_tests(wanted, variables, cells);
 }
 
 }  // namespace ktstr::host

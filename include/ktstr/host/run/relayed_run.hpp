@@ -5,15 +5,15 @@
 // the end of belief: nothing after it is taken. Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
 #include <ktstr/host/plan/attempts.hpp>
-#include <ktstr/host/plan/list.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/report/relay.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/run/artifacts.hpp>
+#include <ktstr/host/run/cell_event.hpp>
 #include <ktstr/host/run/console_watch.hpp>
 
 #include <algorithm>
@@ -35,10 +35,10 @@ public:
     static constexpr std::size_t file_limit = console_watch::limit;
     static constexpr std::size_t words_limit = std::size_t{1} << 20;
 
-    relayed_run(const options& wanted, const test_list& tests, fan_out& events, tally& totals)
+    relayed_run(const options& wanted, const cell_list& cells, fan_out& events, tally& totals)
         : wanted_(wanted), events_(events), totals_(totals) {
-        for (const test_case* test : tests)
-            tests_.emplace(test->name, state(*test, attempt_policy::of(wanted)));
+        for (const cell& one : cells)
+            cells_.emplace(one.name, state(one, attempt_policy::of(wanted)));
     }
 
     /// Bytes of the run's standard output: events, one a line.
@@ -69,8 +69,8 @@ public:
 
 private:
     struct state {
-        state(const test_case& which, const attempt_policy& policy) : test(&which), plan(policy) {}
-        const test_case* test;
+        state(cell which, const attempt_policy& policy) : one(std::move(which)), plan(policy) {}
+        cell one;
         attempts plan;
         bool runs = false;                ///< an attempt has begun and has not ended
         std::uint64_t failed_checks = 0;  ///< that its attempt has told of
@@ -87,8 +87,8 @@ private:
     }
 
     state* find(const std::string& name, const char* event) {
-        const auto at = tests_.find(std::string_view(name));
-        if (at == tests_.end())
+        const auto at = cells_.find(name);
+        if (at == cells_.end())
             fault_ =
                 std::string(event) + " of a test that was not sent to it: " + name.substr(0, 200);
         else if (at->second.done)
@@ -123,11 +123,7 @@ private:
         its->runs = true;
         its->failed_checks = 0;
         its->files = {};
-        e.file = its->test->file;
-        e.line = its->test->line;
-        e.topology = to_text(machine_shape(its->test->spec, wanted_.topology));
-        e.timeout = its->test->spec.body_limit();
-        events_(e);
+        events_(started_event(its->one, e.attempt));
     }
     void on(stage_changed e) {
         if (running(e.test, std::nullopt, "a stage") != nullptr)
@@ -154,24 +150,21 @@ private:
         state* its = running(e.name, e.attempt, "the end");
         if (its == nullptr)
             return;
-        const auto& test = *its->test;
         const auto no_attempt_of_it = [&](const check_failed& c) {
             return c.test != e.name || c.attempt != e.attempt;
         };
         if (e.failed_check_count < e.failed_checks.size() ||
             std::any_of(e.failed_checks.begin(), e.failed_checks.end(), no_attempt_of_it) ||
             e.failed_check_count < its->failed_checks ||
-            (e.result == verdict::pass && (e.failed_check_count > 0) != test.spec.expect_fail) ||
+            (e.result == verdict::pass &&
+             (e.failed_check_count > 0) != its->one.spec().expect_fail) ||
             (e.result == verdict::skip && e.failed_check_count > 0)) {
             fault_ = "the end of " + e.name + ": its verdict and its failed checks contradict";
             return;
         }
-        e.file = test.file;
-        e.line = test.line;
+        describe(its->one, e.attempt, e);
         e.accel = "nested";
-        e.topology = to_text(machine_shape(test.spec, wanted_.topology));
-        e.seed = wanted_.seed;
-        e.replay = replay_command(wanted_, test.name);
+        e.replay = replay_command(wanted_, its->one.name);
         e.outcome = its->plan.record(e.result, e.why);
         keep_files(e, *its);
         its->runs = false;
@@ -185,12 +178,11 @@ private:
         std::vector<attempt_file> files;
         for (std::size_t i = 0; i < its.files.size(); ++i)
             if (!its.files[i].empty())
-                files.push_back({std::string(its.test->name), e.attempt, static_cast<artifact>(i),
+                files.push_back({its.one.name, e.attempt, static_cast<artifact>(i),
                                  std::exchange(its.files[i], {})});
         if (files.empty())
             return;
-        if (auto kept = write_artifacts(artifacts_root(wanted_), std::string(its.test->name),
-                                        e.attempt, files))
+        if (auto kept = write_artifacts(artifacts_root(wanted_), its.one.name, e.attempt, files))
             e.artifacts = kept->string();
         else
             e.notes.push_back(kept.error().message());
@@ -199,7 +191,7 @@ private:
     const options& wanted_;
     fan_out& events_;
     tally& totals_;
-    std::map<std::string_view, state> tests_;
+    std::map<std::string, state> cells_;
     relay_reader reader_;
     std::string line_;
     std::string words_;

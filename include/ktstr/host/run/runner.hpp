@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Runs the selected tests: skips what the host can't do, repeats and retries as asked, side by side
+// Runs the selected cells: skips what the host can't do, repeats and retries as asked, side by side
 // while the host carries it, and feeds the reports. Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
 #include <ktstr/host/clone/clone_sources.hpp>
 #include <ktstr/host/plan/attempts.hpp>
-#include <ktstr/host/plan/list.hpp>
-#include <ktstr/host/plan/select.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/reserve/reservations.hpp>
 #include <ktstr/host/run/artifacts.hpp>
+#include <ktstr/host/run/cell_event.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/kvm_memory.hpp>
 #include <ktstr/host/run/performance.hpp>
@@ -34,12 +34,12 @@ namespace ktstr::host {
 
 class runner {
 public:
-    runner(const options& wanted, host_setup& setup, const test_list& tests, fan_out& events,
+    runner(const options& wanted, host_setup& setup, const cell_list& cells, fan_out& events,
            tally& totals, std::filesystem::path private_dir, int stop_fd, reservations& shares,
            progress_callback say)
         : wanted_(wanted),
           setup_(setup),
-          tests_(tests),
+          cells_(cells),
           events_(events),
           totals_(totals),
           private_dir_(std::move(private_dir)),
@@ -51,7 +51,7 @@ public:
     /// Runs them all. Returns why tests were left out, if some were.
     [[nodiscard]] std::optional<std::string> run() {
         const auto workers = std::min<std::size_t>(
-            {tests_.size(),
+            {cells_.size(),
              static_cast<std::size_t>(wanted_.jobs.value_or(std::numeric_limits<int>::max())),
              std::max<std::size_t>(setup_.cpus.size(), 1)});
         if (workers <= 1) {
@@ -77,23 +77,23 @@ private:
             if (stop_signal::received() != 0)
                 return;
             const auto i = next_.fetch_add(1);
-            if (i >= tests_.size())
+            if (i >= cells_.size())
                 return;
-            run_test(*tests_[i], ahead);
+            run_cell(cells_[i], ahead);
         }
     }
 
-    void run_test(const test_case& test, next_machine& ahead) {
+    void run_cell(const cell& one, next_machine& ahead) {
         attempts plan(attempt_policy::of(wanted_));
         for (;;) {
             const auto prepare_next = [&] {
                 const auto i = next_.load();
                 if (plan.repeats())
-                    prepare(test, ahead);
-                else if (i < tests_.size())
-                    prepare(*tests_[i], ahead);
+                    prepare(one, ahead);
+                else if (i < cells_.size())
+                    prepare(cells_[i], ahead);
             };
-            auto finished = run_attempt(test, plan.current(), ahead, prepare_next);
+            auto finished = run_attempt(one, plan.current(), ahead, prepare_next);
             if (finished.interrupted)
                 return;
             auto& event = finished.event;
@@ -110,20 +110,17 @@ private:
         bool interrupted = false;
     };
 
-    [[nodiscard]] session_request request_for(const test_case& test, int attempt,
-                                              const topology& shape) const {
+    [[nodiscard]] session_request request_for(const cell& one, int attempt) const {
         session_request request;
-        request.test = &test;
-        request.topology = shape;
+        request.cell = one;
         request.attempt = attempt;
-        request.seed = wanted_.seed;
         request.own_program = setup_.program.path();
         request.private_dir = private_dir_;
         request.host_calibration_ns = setup_.calibration_ns;
         request.slowdown = setup_.slowdown;
         request.stop_fd = stop_fd_;
         request.faults = wanted_.internal.faults;
-        if (!test.spec.host_only) {
+        if (one.has_machine()) {
             request.qemu = setup_.qemu.path;
             request.links = setup_.links;
             request.kernel_release = setup_.kernel.release;
@@ -139,42 +136,39 @@ private:
     }
 
     /// Starts the machine of the test that this thread probably runs next.
-    void prepare(const test_case& test, next_machine& ahead) {
-        const auto shape = machine_shape(test.spec, wanted_.topology);
-        if (test.spec.host_only || unmet_requirement(setup_, test.spec, shape))
+    void prepare(const cell& one, next_machine& ahead) {
+        if (!one.has_machine() || unmet_requirement(setup_, one))
             return;
-        auto cloned = clones_.plan_for(test, shape);
+        auto cloned = clones_.plan_for(one);
         if (!cloned.machine || !clones_.attach_known(cloned))
             return;
-        auto request = request_for(test, 1, shape);
+        auto request = request_for(one, 1);
         put(cloned, request);
         ahead.prepare(machine_of(request),
                       std::make_shared<clone_sources::clone>(std::move(cloned)));
     }
 
     /// `cold`: why the machine must not be a clone; nullptr: it may be.
-    [[nodiscard]] attempt_end run_attempt(const test_case& test, int attempt, next_machine& ahead,
+    [[nodiscard]] attempt_end run_attempt(const cell& one, int attempt, next_machine& ahead,
                                           const std::function<void()>& meanwhile,
                                           const std::string* cold = nullptr) {
-        const auto shape = machine_shape(test.spec, wanted_.topology);
-        if (const auto lacking = unmet_requirement(setup_, test.spec, shape))
-            return {not_run(test, attempt, shape, reason::requirement, *lacking)};
+        if (const auto lacking = unmet_requirement(setup_, one))
+            return {not_run(one, attempt, reason::requirement, *lacking)};
         clone_sources::clone cloned;
-        auto request = request_for(test, attempt, shape);
-        if (!test.spec.host_only) {
+        auto request = request_for(one, attempt);
+        if (one.has_machine()) {
             if (cold == nullptr)
-                cloned = clones_.plan_for(test, shape);
+                cloned = clones_.plan_for(one);
             if (cloned.machine)
                 request.machine = *cloned.machine;
-            else if (auto booting = cold_machine(request, shape); !booting)
-                return no_machine(test, attempt, shape, booting.error());
+            else if (auto booting = cold_machine(request); !booting)
+                return no_machine(one, attempt, booting.error());
         }
         const auto cpus = static_cast<std::size_t>(
-            test.spec.cpu_budget.value_or(test.spec.host_only ? 1 : shape.total_cpus()));
-        auto entered = shares_.enter(reserve_for(request, test.spec, cpus));
+            one.spec().cpu_budget.value_or(!one.has_machine() ? 1 : one.topology.total_cpus()));
+        auto entered = shares_.enter(reserve_for(request, cpus));
         if (!entered)
-            return {
-                not_run(test, attempt, shape, reason::infrastructure, entered.error().message())};
+            return {not_run(one, attempt, reason::infrastructure, entered.error().message())};
         if (!*entered)
             return {{}, true};
         reservation share = std::move(**entered);
@@ -183,11 +177,11 @@ private:
                 put(cloned, request);
             } else if (stop_signal::received() != 0) {
                 return {{}, true};
-            } else if (auto booting = cold_machine(request, shape); !booting) {
-                return no_machine(test, attempt, shape, booting.error());
+            } else if (auto booting = cold_machine(request); !booting) {
+                return no_machine(one, attempt, booting.error());
             }
         }
-        std::vector<std::string> notes = place(request, test.spec, share);
+        std::vector<std::string> notes = place(request, one.spec(), share);
         next_machine::started prepared;
         if (cloned.machine)
             prepared = ahead.take(machine_of(request));
@@ -207,7 +201,7 @@ private:
             const auto what = done.event.message;
             const auto why =
                 "the clone did not come up (" + what + "); " + clones_.distrust(cloned, what);
-            return run_attempt(test, attempt, ahead, meanwhile, &why);
+            return run_attempt(one, attempt, ahead, meanwhile, &why);
         }
         if (request.machine && !cloned.machine)
             if (const auto why = cold != nullptr ? *cold : cloned.why_cold; !why.empty())
@@ -224,17 +218,17 @@ private:
         if (done.remains.kvm_died) {
             remember_kvm_failure(setup_.cache_root, done.event.message);
             if (wanted_.accel == accel_wish::automatic)
-                return again_under_emulation(test, attempt, ahead, std::move(done.event));
+                return again_under_emulation(one, attempt, ahead, std::move(done.event));
             impossible_ = true;
         }
-        if (share.cpus().size() < cpus && !test.spec.cpu_budget)
+        if (share.cpus().size() < cpus && !one.spec().cpu_budget)
             done.event.notes.push_back("the machine has " + std::to_string(cpus) +
                                        " vCPUs and this run " +
                                        std::to_string(share.cpus().size()) + " host CPUs");
-        if (done.event.mask && test.spec.cpu_budget && wanted_.verbose)
+        if (done.event.mask && one.spec().cpu_budget && wanted_.verbose)
             done.event.notes.push_back("the vCPUs were kept on host CPUs " +
                                        number_list(share.cpus()) + " by " + *done.event.mask);
-        done.event.replay = replay_command(wanted_, test.name);
+        done.event.replay = replay_command(wanted_, one.name);
         const bool keep = wanted_.keep || done.event.result == verdict::fail ||
                           done.event.result == verdict::inconclusive;
         if (keep && wanted_.internal.relay) {
@@ -251,30 +245,29 @@ private:
     }
 
     /// A test that can't have one; or it is the stop signal that ended the wait for it.
-    [[nodiscard]] attempt_end no_machine(const test_case& test, int attempt, const topology& shape,
-                                         const error& why) {
+    [[nodiscard]] attempt_end no_machine(const cell& one, int attempt, const error& why) {
         if (stop_signal::received() != 0)
             return {{}, true};
-        return {not_run(test, attempt, shape, reason::infrastructure, why.message())};
+        return {not_run(one, attempt, reason::infrastructure, why.message())};
     }
 
     /// The machine of a test that boots.
-    [[nodiscard]] result<void> cold_machine(session_request& request, const topology& shape) {
-        auto archive = initramfs_for(setup_, *request.test, {});
+    [[nodiscard]] result<void> cold_machine(session_request& request) {
+        auto archive = initramfs_for(setup_, request.cell, {});
         if (!archive)
             return std::move(archive).error();
         archive_in_use_.hold(*archive);
-        request.machine = machine_for(setup_, request.test->spec, shape, *archive, wanted_.verbose);
+        request.machine = machine_for(setup_, request.cell, *archive, wanted_.verbose);
         return {};
     }
 
     [[nodiscard]] static reserve_request reserve_for(const session_request& request,
-                                                     const test_spec& spec, std::size_t cpus) {
+                                                     std::size_t cpus) {
         reserve_request wanted;
-        wanted.test = std::string(request.test->name);
+        wanted.test = request.cell.name;
         wanted.cpus = cpus;
-        if (spec.performance_mode && request.machine)
-            wanted.dedicated = request.topology;
+        if (request.cell.spec().performance_mode && request.machine)
+            wanted.dedicated = request.cell.topology;
         if (request.machine)
             wanted.memory_mib = request.machine->memory_mib;
         return wanted;
@@ -301,39 +294,28 @@ private:
 
     /// auto promises a machine that works: KVM that died is remembered and the test gets another
     /// machine, said aloud. This is not a retry of the test; its body may not even have begun.
-    [[nodiscard]] attempt_end again_under_emulation(const test_case& test, int attempt,
+    [[nodiscard]] attempt_end again_under_emulation(const cell& one, int attempt,
                                                     next_machine& ahead, test_finished died) {
         {
             const std::lock_guard lock(mutex_);
             setup_.accel = accelerator::tcg;
         }
-        auto end = run_attempt(test, attempt, ahead, {});
+        auto end = run_attempt(one, attempt, ahead, {});
         end.event.notes.push_back("run again under emulation (tcg): " + died.message);
         return end;
     }
 
-    [[nodiscard]] test_finished not_run(const test_case& test, int attempt, const topology& shape,
-                                        reason why, std::string message) {
-        events_(test_started{.name = std::string(test.name),
-                             .file = std::string(test.file),
-                             .line = test.line,
-                             .topology = std::string(ktstr::to_text(shape)),
-                             .attempt = attempt,
-                             .timeout = test.spec.body_limit(),
-                             .at = event_clock::now()});
+    [[nodiscard]] test_finished not_run(const cell& one, int attempt, reason why,
+                                        std::string message) {
+        events_(started_event(one, attempt));
         test_finished e;
-        e.name = test.name;
-        e.file = test.file;
-        e.line = test.line;
-        e.attempt = attempt;
+        describe(one, attempt, e);
         e.result = verdict_of(why);
         e.why = why;
         e.message = std::move(message);
         e.accel = std::string(to_text(setup_.accel));
         e.kernel = setup_.kernel.release;
-        e.topology = std::string(ktstr::to_text(shape));
-        e.seed = wanted_.seed;
-        e.replay = replay_command(wanted_, test.name);
+        e.replay = replay_command(wanted_, one.name);
         return e;
     }
 
@@ -362,7 +344,7 @@ private:
 
     const options& wanted_;
     host_setup& setup_;
-    const test_list& tests_;
+    const cell_list& cells_;
     fan_out& events_;
     tally& totals_;
     std::filesystem::path private_dir_;

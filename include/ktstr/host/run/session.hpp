@@ -9,6 +9,7 @@
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/host/attempt/attempt.hpp>
 #include <ktstr/host/attempt/judge.hpp>
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/fault.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/link/host_link.hpp>
@@ -17,13 +18,13 @@
 #include <ktstr/host/report/line_tail.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/text.hpp>
+#include <ktstr/host/run/cell_event.hpp>
 #include <ktstr/host/run/machine_driver.hpp>
 #include <ktstr/host/run/next_machine.hpp>
 #include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/linux/clock.hpp>
-#include <ktstr/test/registry.hpp>
 #include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -45,10 +46,8 @@ namespace ktstr::host {
 
 /// Everything an attempt needs to know.
 struct session_request {
-    const test_case* test = nullptr;
-    ktstr::topology topology{};
+    host::cell cell;
     int attempt = 1;
-    std::uint64_t seed = 0;
 
     // A machine; absent for host_only.
     std::optional<host::machine> machine;
@@ -73,13 +72,12 @@ struct session_request {
             .qemu = request.qemu,
             .links = request.links,
             .private_dir = request.private_dir,
-            .name = std::string(request.test->name),
+            .name = request.cell.name,
             .placement = request.placement,
             .state = request.clone_state,
             .directory = request.clone_directory,
             .program_size = request.program_size,
-            .mount_files = request.test->spec.scheduler != nullptr &&
-                           request.test->spec.scheduler->has_program(),
+            .mount_files = request.cell.scheduler->has_program(),
             .slowdown = request.slowdown};
 }
 
@@ -110,25 +108,13 @@ public:
                                      const std::function<void()>& meanwhile = {}) {
         begun_ = clock::now();
         auto& e = result_.event;
-        const auto& test = *request_.test;
-        e.name = test.name;
-        e.file = test.file;
-        e.line = test.line;
-        e.attempt = request_.attempt;
-        e.seed = request_.seed;
+        describe(request_.cell, request_.attempt, e);
         if (request_.machine) {
             e.accel = std::string(to_text(request_.machine->accel));
-            e.topology = std::string(ktstr::to_text(request_.topology));
             e.kernel = valid_utf8(request_.kernel_release);
             e.boot = request_.clone_state.empty() ? "cold" : "clone";
         }
-        events_(test_started{.name = e.name,
-                             .file = e.file,
-                             .line = e.line,
-                             .topology = std::string(ktstr::to_text(request_.topology)),
-                             .attempt = request_.attempt,
-                             .timeout = test.spec.body_limit(),
-                             .at = event_clock::now()});
+        events_(started_event(request_.cell, request_.attempt));
         if (auto started = request_.machine ? start_machine(std::move(prepared)) : start_keeper();
             !started)
             tell(happened::not_begun{.words = started.error().message()});
@@ -145,36 +131,36 @@ private:
     // ---- start --------------------------------------------------------------------------------
 
     [[nodiscard]] static attempt_order order_of(const session_request& request) {
-        const auto& spec = request.test->spec;
+        const auto& one = request.cell;
+        const auto& spec = one.spec();
         attempt_order order{.number = request.attempt,
                             .has_machine = request.machine.has_value(),
                             .expect_fail = spec.expect_fail,
                             .body_limit = spec.body_limit(),
                             .boot_limit = std::chrono::seconds(60),
                             .host_calibration_ns = request.host_calibration_ns,
-                            .cpus = request.topology.total_cpus()};
+                            .cpus = one.topology.total_cpus()};
         if (const auto& m = request.machine)
-            order.boot_limit =
-                request.faults.boot_limit(request.test->name)
-                    .value_or(boot_limit(m->accel, m->topology.total_cpus(), request.slowdown));
+            order.boot_limit = request.faults.boot_limit(one.name).value_or(
+                boot_limit(m->accel, m->topology.total_cpus(), request.slowdown));
         auto& test = order.test;
-        test.name = request.test->name;
-        test.topology = request.faults.has(fault::wrong_topology, request.test->name)
+        test.name = one.test->name;
+        test.topology = request.faults.has(fault::wrong_topology, one.name)
                             ? "1n7l1c1t"
-                            : std::string(ktstr::to_text(request.topology));
-        test.seed = request.seed;
+                            : std::string(ktstr::to_text(one.topology));
+        test.seed = one.seed;
         test.duration_ms = static_cast<std::uint64_t>(spec.duration.count());
         // A clone's template has proved it.
         test.prove_topology = request.machine.has_value() && request.clone_state.empty();
-        const int nodes = request.topology.num_numa_nodes();
+        const int nodes = one.topology.num_numa_nodes();
         if (nodes > 1)
             for (int from = 0; from < nodes; ++from)
                 for (int to = 0; to < nodes; ++to)
                     test.distances.push_back(
-                        static_cast<std::uint32_t>(request.topology.distance(from, to)));
-        if (spec.scheduler != nullptr && spec.scheduler->has_program()) {
+                        static_cast<std::uint32_t>(one.topology.distance(from, to)));
+        if (one.scheduler->has_program()) {
             test.scheduler = wire::scheduler_path;
-            for (const auto& a : spec.scheduler->args)
+            for (const auto& a : one.scheduler->args)
                 test.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)
                 test.scheduler_args.emplace_back(a);
@@ -199,7 +185,7 @@ private:
         result_.event.mask = vm_->placed().mask;
         for (const auto& note : vm_->placed().notes)
             result_.event.notes.push_back(note);
-        if (request_.test->spec.requires_steal && !vm_->has_steal_clock()) {
+        if (request_.cell.spec().requires_steal && !vm_->has_steal_clock()) {
             tell(happened::not_begun{reason::requirement,
                                      "the test requires steal time, and QEMU gives this guest no "
                                      "steal clock"});
@@ -208,7 +194,7 @@ private:
         if (auto going = vm_->go(); !going)
             return going;
         driver_.emplace(*vm_, request_.stop_fd);
-        driver_->disturb(request_.faults, request_.test->name, false);
+        driver_->disturb(request_.faults, request_.cell.name, false);
         tell(happened::let_go{});
         return {};
     }
@@ -224,7 +210,7 @@ private:
         start.program = running_program_path;  // its path may lead to another build now
         start.name = request_.own_program.string();
         start.arguments = {"--internal-body", std::to_string(theirs.get()), "--filter",
-                           std::string(request_.test->name)};
+                           std::string(request_.cell.test->name)};
         start.inherited = {theirs.get()};
         start.standard_error = 2;
         auto process = start_child(start);
@@ -276,7 +262,7 @@ private:
         if (effects.entered == wire::guest_stage::body) {
             result_.event.start_s = seconds_of(now - begun_);
             waited_before_ = vm_ ? vm_->waited_ns() : std::nullopt;
-            driver_->disturb(request_.faults, request_.test->name, true);
+            driver_->disturb(request_.faults, request_.cell.name, true);
         } else if (effects.entered == wire::guest_stage::collecting) {
             if (const auto waited = vm_ ? vm_->waited_ns() : std::nullopt; waited && waited_before_)
                 result_.event.steal_host_ns = *waited - *waited_before_;

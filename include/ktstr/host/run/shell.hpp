@@ -3,9 +3,9 @@
 // of the usual tools are the host's own, packed with their libraries. Host side.
 #pragma once
 
+#include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/plan/exit_status.hpp>
-#include <ktstr/host/plan/list.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
@@ -61,14 +61,14 @@ private:
 
 }  // namespace detail
 
-[[nodiscard]] inline int give_shell(const options& wanted, host_setup& setup, const test_case& test,
+[[nodiscard]] inline int give_shell(const options& wanted, const host_setup& setup, const cell& one,
                                     const std::filesystem::path& private_dir, int stop_fd) {
     const auto fail = [](const error& e) {
         std::fprintf(stderr, "ktstr: %s\n", printable(e.message()).c_str());
         return exit_run_impossible;
     };
-    if (test.spec.host_only)
-        return fail(plain_error("give a shell in the machine of", std::string(test.name),
+    if (!one.has_machine())
+        return fail(plain_error("give a shell in the machine of", one.name,
                                 "it is host_only and has none"));
     std::vector<guest_program> programs;
     auto shell = find_program("bash");
@@ -81,11 +81,10 @@ private:
         if (const auto found = find_program(name))
             programs.push_back(
                 {.host_path = *found, .guest_path = "/usr/local/bin/" + std::string(name)});
-    auto archive = initramfs_for(setup, test, {}, programs);
+    auto archive = initramfs_for(setup, one, {}, programs);
     if (!archive)
         return fail(archive.error());
-    const auto m = machine_for(setup, test.spec, machine_shape(test.spec, wanted.topology),
-                               *archive, wanted.verbose);
+    const auto m = machine_for(setup, one, *archive, wanted.verbose);
     const bool terminal = ::isatty(STDIN_FILENO) == 1;
     winsize size{24, 80, 0, 0};
     ::ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
@@ -94,23 +93,23 @@ private:
         .argv = {"/bin/sh"},
         .environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root",
                         std::string("TERM=") + (kind != nullptr ? kind : "dumb"),
-                        "PS1=" + std::string(test.name) + "# "},
+                        "PS1=" + one.name + "# "},
         .terminal = terminal,
         .rows = size.ws_row,
         .columns = size.ws_col};
     if (terminal)
         command.argv.emplace_back("-i");
     std::fprintf(stderr, "ktstr: booting %s for a shell in the machine of %s; `exit` leaves it\n",
-                 setup.kernel.release.c_str(), std::string(test.name).c_str());
+                 setup.kernel.release.c_str(), one.name.c_str());
     machine_command run(
         {.machine = m,
          .qemu = setup.qemu.path,
          .links = setup.links,
          .private_dir = private_dir,
-         .name = std::string(test.name),
-         .placement = {.mask = test.spec.cpu_budget
+         .name = one.name,
+         .placement = {.mask = one.spec().cpu_budget
                                    ? std::vector<int>(setup.cpus.begin(),
-                                                      setup.cpus.begin() + *test.spec.cpu_budget)
+                                                      setup.cpus.begin() + *one.spec().cpu_budget)
                                    : std::vector<int>{}},
          .slowdown = setup.slowdown},
         std::move(command), setup.calibration_ns, stop_fd);
