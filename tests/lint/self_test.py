@@ -27,7 +27,7 @@ MAP = """
 TREE = {
     "README.md": MAP,
     "base/error.hpp": "#include <string>\n#include <unistd.h>\n",
-    "topology/topology.hpp": "#include <ktstr/base/small.hpp>\n#include <ktstr/fwd.hpp>\n#include <array>\n",
+    "topology/topology.hpp": "#include <ktstr/base/small.hpp>\n#include <ktstr/version.hpp>\n#include <array>\n",
     "host/run.hpp": "#include <ktstr/topology/topology.hpp>\n#include <fmt/format.h>\n#include <memory>\n",
     "guest/init.hpp": "#include <ktstr/base/error.hpp>\n#include <sys/mount.h>\n",
     "ktstr.hpp": "#include <ktstr/topology/topology.hpp>\n",

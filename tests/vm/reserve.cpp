@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where a machine's threads are put: on this host by what the report says, and in a guest, which has
 // cgroup v2 and root wherever the suite runs, by the very code that places them.
-#include <ktstr/host/run/placement.hpp>
+#include <ktstr/host/machine/placement.hpp>
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/ktstr.hpp>
 

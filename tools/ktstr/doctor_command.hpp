@@ -5,7 +5,7 @@
 
 #include <ktstr/host/cli/environment.hpp>
 #include <ktstr/host/cli/parse.hpp>
-#include <ktstr/host/run/doctor.hpp>
+#include <ktstr/host/program/doctor.hpp>
 
 #include <CLI/CLI.hpp>
 #include <string>

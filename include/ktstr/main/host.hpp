@@ -2,7 +2,7 @@
 // The host's part of a test program's main, with main() itself.
 #pragma once
 
-#include <ktstr/host/run/program.hpp>
+#include <ktstr/host/program/program.hpp>
 #include <ktstr/main/seam.hpp>
 
 #ifndef KTSTR_AGENT_IDENTITY  // by the build files; without it a template serves the program that booted it

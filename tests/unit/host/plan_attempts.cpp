@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How often a test runs, how it came out of it, and what the process says in the end.
 #include <ktstr/host/plan/attempts.hpp>
-#include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/report/tally.hpp>
 
 #include <catch2/catch_test_macros.hpp>

@@ -2,7 +2,7 @@
 // Files of reports: opened early, written whole, and honest about a full disk.
 #include <ktstr/host/report/json.hpp>
 #include <ktstr/host/report/junit.hpp>
-#include <ktstr/host/report/open_reports.hpp>
+#include <ktstr/host/run/open_reports.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // How much memory there is for machines, from made-up hosts; and cpusets and performance mode where
 // they read and write the same files.
+#include <ktstr/host/machine/placement.hpp>
 #include <ktstr/host/reserve/cpuset.hpp>
 #include <ktstr/host/reserve/host_memory.hpp>
 #include <ktstr/host/run/performance.hpp>
-#include <ktstr/host/run/placement.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

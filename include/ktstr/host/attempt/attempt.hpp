@@ -6,7 +6,7 @@
 
 #include <ktstr/host/attempt/evidence.hpp>
 #include <ktstr/host/report/event.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/utf8.hpp>
 #include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
 

@@ -5,7 +5,8 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cli/options.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/shell.hpp>
+#include <ktstr/host/text/terminal.hpp>
 #include <ktstr/topology/topology.hpp>
 
 #include <charconv>

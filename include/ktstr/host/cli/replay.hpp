@@ -5,7 +5,7 @@
 #pragma once
 
 #include <ktstr/host/cli/options.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/shell.hpp>
 #include <ktstr/topology/topology.hpp>
 
 #include <string>

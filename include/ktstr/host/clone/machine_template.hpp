@@ -8,9 +8,9 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/cache/cache.hpp>
 #include <ktstr/host/cli/fault.hpp>
-#include <ktstr/host/run/machine_driver.hpp>
-#include <ktstr/host/run/running_machine.hpp>
-#include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/host/machine/boot_limit.hpp>
+#include <ktstr/host/machine/machine_driver.hpp>
+#include <ktstr/host/machine/running_machine.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>

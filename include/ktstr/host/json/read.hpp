@@ -6,8 +6,8 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
-#include <ktstr/host/json/text.hpp>
 #include <ktstr/host/json/value.hpp>
+#include <ktstr/host/text/utf8.hpp>
 
 #include <cstddef>
 #include <cstdint>

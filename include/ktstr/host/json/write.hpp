@@ -3,7 +3,7 @@
 // UTF-8 is replaced, what is too long is cut. Host side.
 #pragma once
 
-#include <ktstr/host/json/text.hpp>
+#include <ktstr/host/text/utf8.hpp>
 
 #include <charconv>
 #include <cmath>

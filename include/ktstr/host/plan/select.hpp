@@ -8,7 +8,8 @@
 #include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/plan/pattern.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/shell.hpp>
+#include <ktstr/host/text/terminal.hpp>
 #include <ktstr/test/registry.hpp>
 
 #include <algorithm>

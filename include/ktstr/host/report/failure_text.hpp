@@ -6,7 +6,7 @@
 #pragma once
 
 #include <ktstr/host/report/event.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/terminal.hpp>
 
 #include <algorithm>
 #include <cstddef>

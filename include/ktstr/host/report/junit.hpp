@@ -12,7 +12,7 @@
 #include <ktstr/host/report/failure_text.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/xml.hpp>
 
 #include <chrono>
 #include <cmath>

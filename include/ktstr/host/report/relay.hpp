@@ -13,7 +13,7 @@
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/utf8.hpp>
 
 #include <algorithm>
 #include <cmath>

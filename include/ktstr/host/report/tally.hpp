@@ -3,8 +3,8 @@
 // Host side.
 #pragma once
 
-#include <ktstr/host/plan/exit_status.hpp>
 #include <ktstr/host/report/event.hpp>
+#include <ktstr/host/report/exit_status.hpp>
 
 #include <algorithm>
 #include <cstddef>

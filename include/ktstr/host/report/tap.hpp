@@ -8,7 +8,8 @@
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/terminal.hpp>
+#include <ktstr/host/text/utf8.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -14,14 +14,14 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/machine/calibration.hpp>
+#include <ktstr/host/machine/vcpu_threads.hpp>
 #include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/reserve/cpu_plan.hpp>
 #include <ktstr/host/reserve/host_topology.hpp>
-#include <ktstr/host/run/calibration.hpp>
-#include <ktstr/host/run/kvm_memory.hpp>
-#include <ktstr/host/run/vcpu_threads.hpp>
 #include <ktstr/host/vm/accelerator.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
+#include <ktstr/host/vm/kvm_memory.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/linux/find_program.hpp>

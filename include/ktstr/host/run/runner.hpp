@@ -15,9 +15,9 @@
 #include <ktstr/host/run/artifacts.hpp>
 #include <ktstr/host/run/cell_event.hpp>
 #include <ktstr/host/run/host_setup.hpp>
-#include <ktstr/host/run/kvm_memory.hpp>
 #include <ktstr/host/run/performance.hpp>
 #include <ktstr/host/run/session.hpp>
+#include <ktstr/host/vm/kvm_memory.hpp>
 
 #include <algorithm>
 #include <atomic>

@@ -4,7 +4,6 @@
 // Host side.
 #pragma once
 
-#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/wire/boot.hpp>
 

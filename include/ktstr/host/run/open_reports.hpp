@@ -11,10 +11,10 @@
 #include <ktstr/host/report/json.hpp>
 #include <ktstr/host/report/junit.hpp>
 #include <ktstr/host/report/relay.hpp>
-#include <ktstr/host/report/report_list.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tap.hpp>
+#include <ktstr/host/run/report_list.hpp>
 
 #include <memory>
 #include <string>

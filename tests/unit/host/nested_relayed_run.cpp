@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A run in another machine, followed from outside: what it may say, what it may not, and that nothing
 // it says becomes a place in this host's file system.
-#include <ktstr/host/run/relayed_run.hpp>
+#include <ktstr/host/nested/relayed_run.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <ktstr/host/run/console_watch.hpp>
+#include <ktstr/host/machine/console_watch.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -5,11 +5,11 @@
 
 #include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
-#include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/machine/machine_command.hpp>
+#include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
-#include <ktstr/host/run/machine_command.hpp>
+#include <ktstr/host/text/terminal.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/linux/exit_text.hpp>
 #include <ktstr/linux/find_program.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How long the host waits for a machine, and that a slower one is waited for longer.
-#include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/host/machine/boot_limit.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <ktstr/host/run/vcpu_threads.hpp>
+#include <ktstr/host/machine/vcpu_threads.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -6,8 +6,8 @@
 
 #include <ktstr/host/cli/fault.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/machine/running_machine.hpp>
 #include <ktstr/host/process/child.hpp>
-#include <ktstr/host/run/running_machine.hpp>
 #include <ktstr/wire/frame.hpp>
 
 #include <algorithm>

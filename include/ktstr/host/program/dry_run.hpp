@@ -5,10 +5,10 @@
 
 #include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
-#include <ktstr/host/plan/exit_status.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/performance.hpp>
+#include <ktstr/host/text/shell.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The machine around a nested run: which templates it holds, and what tells two kinds apart.
-#include <ktstr/host/run/outer_machine.hpp>
+#include <ktstr/host/nested/outer_machine.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

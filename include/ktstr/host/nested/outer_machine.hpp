@@ -14,9 +14,9 @@
 #include <ktstr/host/initramfs/initramfs.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 #include <ktstr/host/kernel/needs.hpp>
+#include <ktstr/host/machine/boot_limit.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 #include <ktstr/host/run/host_setup.hpp>
-#include <ktstr/host/run/session_limits.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/wire/boot.hpp>

@@ -5,9 +5,9 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/host/machine/vcpu_threads.hpp>
 #include <ktstr/host/reserve/cpuset.hpp>
 #include <ktstr/host/reserve/host_topology.hpp>
-#include <ktstr/host/run/vcpu_threads.hpp>
 #include <ktstr/host/vm/qmp.hpp>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <ktstr/host/run/kvm_memory.hpp>
+#include <ktstr/host/vm/kvm_memory.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -10,7 +10,7 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/link/host_link.hpp>
-#include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/reserve/host_memory.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/vm/accelerator.hpp>

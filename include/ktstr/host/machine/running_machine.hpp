@@ -9,10 +9,11 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/cache/file_lock.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/machine/console_watch.hpp>
+#include <ktstr/host/machine/placement.hpp>
+#include <ktstr/host/machine/vcpu_threads.hpp>
 #include <ktstr/host/process/child.hpp>
-#include <ktstr/host/run/console_watch.hpp>
-#include <ktstr/host/run/placement.hpp>
-#include <ktstr/host/run/vcpu_threads.hpp>
+#include <ktstr/host/text/shell.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/host/vm/qmp.hpp>

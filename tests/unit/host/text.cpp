@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <ktstr/host/report/line_tail.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/shell.hpp>
+#include <ktstr/host/text/terminal.hpp>
+#include <ktstr/host/text/utf8.hpp>
+#include <ktstr/host/text/xml.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

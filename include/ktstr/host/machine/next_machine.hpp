@@ -4,7 +4,7 @@
 // under way, which would feel it. Host side.
 #pragma once
 
-#include <ktstr/host/run/running_machine.hpp>
+#include <ktstr/host/machine/running_machine.hpp>
 
 #include <functional>
 #include <memory>

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
-#include <ktstr/host/run/calibration.hpp>
-#include <ktstr/host/run/machine_driver.hpp>
-#include <ktstr/host/run/running_machine.hpp>
-#include <ktstr/host/run/session_limits.hpp>
+#include <ktstr/host/machine/boot_limit.hpp>
+#include <ktstr/host/machine/calibration.hpp>
+#include <ktstr/host/machine/machine_driver.hpp>
+#include <ktstr/host/machine/running_machine.hpp>
 #include <ktstr/linux/clock.hpp>
 #include <ktstr/wire/message.hpp>
 

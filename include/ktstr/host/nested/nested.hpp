@@ -8,18 +8,18 @@
 #include <ktstr/host/cli/environment.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
-#include <ktstr/host/plan/exit_status.hpp>
+#include <ktstr/host/machine/machine_command.hpp>
+#include <ktstr/host/nested/outer_machine.hpp>
+#include <ktstr/host/nested/relayed_run.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
-#include <ktstr/host/report/report_list.hpp>
+#include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/report/tally.hpp>
-#include <ktstr/host/report/text.hpp>
 #include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/host_shares.hpp>
-#include <ktstr/host/run/machine_command.hpp>
-#include <ktstr/host/run/outer_machine.hpp>
 #include <ktstr/host/run/private_directory.hpp>
-#include <ktstr/host/run/relayed_run.hpp>
+#include <ktstr/host/run/report_list.hpp>
 #include <ktstr/host/run/run_start.hpp>
+#include <ktstr/host/text/terminal.hpp>
 #include <ktstr/linux/exit_text.hpp>
 
 #include <algorithm>

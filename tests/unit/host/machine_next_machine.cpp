@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <ktstr/host/run/next_machine.hpp>
+#include <ktstr/host/machine/next_machine.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

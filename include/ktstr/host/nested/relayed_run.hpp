@@ -8,13 +8,13 @@
 #include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
+#include <ktstr/host/machine/console_watch.hpp>
 #include <ktstr/host/plan/attempts.hpp>
 #include <ktstr/host/report/relay.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/run/artifacts.hpp>
 #include <ktstr/host/run/cell_event.hpp>
-#include <ktstr/host/run/console_watch.hpp>
 
 #include <algorithm>
 #include <array>
