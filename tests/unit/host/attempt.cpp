@@ -45,7 +45,8 @@ public:
     static constexpr auto body_limit = 20s;
 
     explicit trial(bool expect_fail = false, bool has_machine = true)
-        : attempt_({.has_machine = has_machine,
+        : attempt_({.name = "t/a/1n1l1c1t",
+                    .has_machine = has_machine,
                     .expect_fail = expect_fail,
                     .test = {.name = "t"},
                     .body_limit = body_limit,
@@ -135,6 +136,17 @@ bool contains(const std::string& text, std::string_view part) {
 }
 
 }  // namespace
+
+TEST_CASE("events have the cell's name, and the guest is told its test", "[attempt]") {
+    trial t;
+    t.begins_body();
+    const auto& said = t.say(wire::output{wire::stream::out, "x"});
+    REQUIRE(said.publish.size() == 1);
+    CHECK(std::get<test_output>(said.publish[0]).test == "t/a/1n1l1c1t");
+    const auto& checked = t.say(wire::check{});
+    REQUIRE(checked.publish.size() == 1);
+    CHECK(std::get<check_failed>(checked.publish[0]).test == "t/a/1n1l1c1t");
+}
 
 TEST_CASE("a guest that does all in turn is believed", "[attempt]") {
     trial t;

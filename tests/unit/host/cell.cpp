@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which cells a test has, and how they are called.
 #include <ktstr/host/cell/cell.hpp>
+#include <ktstr/host/cell/kernel_names.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -100,4 +101,31 @@ TEST_CASE("a body without a machine is one cell, whatever the kernels", "[cell]"
 TEST_CASE("a name is one part of a path", "[cell]") {
     CHECK(file_name_of("wakes/scx_simple/1n1l4c1t") == "wakes@scx_simple@1n1l4c1t");
     CHECK(file_name_of("wakes") == "wakes");
+}
+
+TEST_CASE("kernels are called by what tells them apart", "[cell]") {
+    const auto names = [](const texts& specs) {
+        const auto found = kernel_names(specs);
+        REQUIRE(found);
+        return *found;
+    };
+    CHECK(names({}).empty());
+    CHECK(names({"distro"}) == texts{"distro"});
+    CHECK(names({"distro", "6.12.1", "/boot/vmlinuz-6.1"}) ==
+          texts{"distro", "6.12.1", "vmlinuz-6.1"});
+    CHECK(names({"/src/linux-a/arch/x86/boot/bzImage", "/src/linux-b/arch/x86/boot/bzImage"}) ==
+          texts{"linux-a", "linux-b"});
+    CHECK(names({"distro", "/a/bzImage", "/b/bzImage"}) == texts{"distro", "a", "b"});
+    CHECK(names({"/src/linux/", "./x/.."}).front() == "linux");
+    CHECK(names({"odd name*", "/b/-c"}) == texts{"odd_name_", "_-c"});
+    for (const auto& name : names({"..", "/", "a b/c d"}))
+        CHECK(can_stand_in_a_name(name));
+    // What they are called by is called the same.
+    const auto once = names({"/x/a b/k", "/x/c/k"});
+    CHECK(names({"/ktstr/" + once[0], "/ktstr/" + once[1]}) == once);
+    for (const texts& same : {texts{"distro", "distro"}, texts{"/a/b", "/a/./b"}}) {
+        const auto refused = kernel_names(same);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().message().find("--kernel " + same[1]) != std::string::npos);
+    }
 }

@@ -64,8 +64,9 @@ TEST_CASE("no arguments: run everything", "[cli]") {
                  o.verbose || o.quiet || o.no_clone || o.seed_was_given));
     CHECK(o.filters.empty());
     CHECK(o.accel == accel_wish::automatic);
-    CHECK_FALSE((o.kernel || o.jobs || o.repeat || o.junit || o.json || o.topology || o.artifacts ||
-                 o.part || o.cpu_cap || o.cache_dir || o.lock_dir));
+    CHECK(o.kernels.empty());
+    CHECK_FALSE((o.jobs || o.repeat || o.junit || o.json || o.topology || o.artifacts || o.part ||
+                 o.cpu_cap || o.cache_dir || o.lock_dir));
     CHECK(o.retries == 0);
     CHECK_FALSE(o.stdout_is_report());
 }
@@ -82,7 +83,7 @@ TEST_CASE("every argument reaches its option", "[cli]") {
     CHECK(o.tags == words{"smoke"});
     CHECK(o.excludes == words{"c"});
     CHECK(o.accel == accel_wish::tcg);
-    CHECK(o.kernel == "distro");
+    CHECK(o.kernels == std::vector<std::string>{"distro"});
     CHECK(o.jobs == 3);
     CHECK(o.repeat == 5);
     CHECK(o.until_fail);
@@ -110,8 +111,9 @@ TEST_CASE("every argument reaches its option", "[cli]") {
 TEST_CASE("values arrive as they were typed", "[cli]") {
     CHECK(accepted({"--filter", "{}"}).filters == words{"{}"});
     CHECK(accepted({"--filter", "[a,b]", "--filter", "c,d"}).filters == words{"[a,b]", "c,d"});
-    CHECK(accepted({"--kernel", "-odd"}).kernel == "-odd");
-    CHECK(accepted({"--kernel=a=b"}).kernel == "a=b");
+    CHECK(accepted({"--kernel", "-odd", "--kernel", "distro"}).kernels ==
+          std::vector<std::string>{"-odd", "distro"});
+    CHECK(accepted({"--kernel=a=b"}).kernels == std::vector<std::string>{"a=b"});
     CHECK(accepted({"--artifacts", "with space"}).artifacts == "with space");
 }
 
@@ -239,7 +241,7 @@ TEST_CASE("variables count where no argument is given", "[cli]") {
         {"NO_COLOR", "1"},
     };
     auto o = accepted({}, variables);
-    CHECK(o.kernel == "/boot/vmlinuz");
+    CHECK(o.kernels == std::vector<std::string>{"/boot/vmlinuz"});
     CHECK(o.accel == accel_wish::kvm);
     CHECK(o.cache_dir == "/c");
     CHECK(o.jobs == 3);
@@ -250,7 +252,7 @@ TEST_CASE("variables count where no argument is given", "[cli]") {
     o = accepted({"--kernel", "distro", "--accel", "tcg", "--jobs", "1", "--artifacts", "x",
                   "--color", "auto"},
                  variables);
-    CHECK(o.kernel == "distro");
+    CHECK(o.kernels == std::vector<std::string>{"distro"});
     CHECK(o.accel == accel_wish::tcg);
     CHECK(o.jobs == 1);
     CHECK(o.artifacts == "x");

@@ -81,12 +81,30 @@ TEST_CASE("the first command names each kind's test and the run's own switches",
     outer.kinds = kinds_of({&small, &wide});
     options wanted;
     wanted.topology = parse_topology("1n1l4c1t");
-    host_setup setup;
-    setup.calibration_ns = 77;
-    const auto text = host::detail::first_command(outer, wanted, setup).content;
+    host_facts host_here;
+    host_here.calibration_ns = 77;
+    const auto text = host::detail::first_command(outer, wanted, host_here).content;
     CHECK(text.starts_with("PATH=/bin\nHOME=/root\n\n/init\n--accel\nkvm\n"));
+    CHECK(text.find("\n--kernel\n/ktstr/kernels/kernel\n") != std::string::npos);
     for (const char* words :
          {"\n--internal-templates\n", "\n--internal-calibration\n77\n", "\n--topology\n1n1l4c1t\n",
           "\n--filter\nsmall\n", "\n--filter\nwide\n"})
         CHECK(text.find(words) != std::string::npos);
+}
+
+TEST_CASE("kernels are called inside as they are outside", "[nested]") {
+    options wanted;
+    wanted.kernels = {"distro", "/src/linux-a/arch/x86/boot/bzImage"};
+    const auto directories = host::detail::inner_kernels(wanted);
+    CHECK(directories ==
+          std::vector<std::string>{"/ktstr/kernels/distro", "/ktstr/kernels/bzImage"});
+    CHECK(*kernel_names(directories) == *kernel_names(wanted.kernels));
+    // Each has templates of its own.
+    const auto kinds = kinds_of({&small}, {.kernels = *kernel_names(wanted.kernels)});
+    CHECK(kinds.cells.size() == 2);
+    CHECK(kinds.text != kinds_of({&small}).text);
+    outer_machine outer;
+    const auto text = host::detail::first_command(outer, wanted, {}).content;
+    CHECK(text.find("\n--kernel\n/ktstr/kernels/distro\n--kernel\n/ktstr/kernels/bzImage\n") !=
+          std::string::npos);
 }

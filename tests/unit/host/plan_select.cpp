@@ -130,6 +130,14 @@ TEST_CASE("a pattern names a cell, its test, or a group between", "[plan][select
     auto on_one = with({"wakes"});
     on_one.topology = parse_topology("2n2l1c1t");
     CHECK(names_for(on_one) == texts{"wakes/mine", "wakes/eevdf"});
+    auto two_kernels = with({"wakes/*/1n2l2c1t"});
+    two_kernels.kernels = {"distro", "/src/linux"};
+    CHECK(names_for(two_kernels) ==
+          texts{all[1] + "/distro", all[1] + "/linux", all[3] + "/distro", all[3] + "/linux"});
+    two_kernels.filters = {"two_llcs"};
+    CHECK(names_for(two_kernels) == texts{"two_llcs/distro", "two_llcs/linux"});
+    two_kernels.kernels = {"/src/linux", "/src/./linux"};
+    CHECK_FALSE(select_cells(tests, two_kernels));
     auto shell = with({"wakes/mine"});
     shell.shell = true;
     CHECK_FALSE(select_cells(tests, shell));

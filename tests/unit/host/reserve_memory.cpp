@@ -4,7 +4,7 @@
 #include <ktstr/host/machine/placement.hpp>
 #include <ktstr/host/reserve/cpuset.hpp>
 #include <ktstr/host/reserve/host_memory.hpp>
-#include <ktstr/host/run/performance.hpp>
+#include <ktstr/host/setup/performance.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

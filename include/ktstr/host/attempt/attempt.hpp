@@ -23,6 +23,7 @@ namespace ktstr::host {
 
 /// What an attempt has to know before it begins.
 struct attempt_order {
+    std::string name{};       ///< of the cell, for events; the guest knows its test alone
     int number = 1;           ///< of the attempts at this test
     bool has_machine = true;  ///< false: a host_only body, whose keeper is no guest
     bool expect_fail = false;
@@ -302,7 +303,7 @@ private:
             return;
         output_bytes_ += output.bytes.size();
         out_->publish.emplace_back(test_output{
-            .test = order_.test.name,
+            .test = order_.name,
             .stream = output.stream == wire::stream::out ? output_stream::out : output_stream::err,
             .bytes = std::move(output.bytes)});
     }
@@ -312,7 +313,7 @@ private:
             return broken("a failed check before its body");
         if (seen_.failed_checks++ >= wire::max_failed_checks_sent)
             return;
-        check_failed failed{.test = order_.test.name,
+        check_failed failed{.test = order_.name,
                             .attempt = order_.number,
                             .file = std::move(check.file),
                             .line = static_cast<int>(check.line),
@@ -398,7 +399,7 @@ private:
     }
 
     void tell_stage(std::string text) {
-        out_->publish.emplace_back(stage_changed{order_.test.name, std::move(text), now_});
+        out_->publish.emplace_back(stage_changed{order_.name, std::move(text), now_});
     }
 
     void remark(std::string line) {

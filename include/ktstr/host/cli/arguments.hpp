@@ -231,8 +231,10 @@ inline constexpr argument machine_arguments[] = {
      "hardware virtualization, emulation, or real KVM inside one emulated\n"
      "machine; auto takes kvm where it works, else tcg, and says so",
      set_accel},
-    {"--kernel", "SPEC", "a kernel image, a directory, the name of a cached kernel, or `distro`",
-     set_text<&options::kernel>},
+    {"--kernel", "SPEC",
+     "a kernel image, a directory, the name of a cached kernel, or `distro`;\n"
+     "repeatable: every test runs on each",
+     add_text<&options::kernels>, true},
     {"--topology", "2n4l2c2t",
      "run every selected test on this machine: NUMA nodes, LLCs in total,\n"
      "cores per LLC, threads per core",

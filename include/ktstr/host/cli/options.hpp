@@ -74,7 +74,7 @@ struct options {
 
     // On which machine.
     accel_wish accel = accel_wish::automatic;
-    std::optional<std::string> kernel;        ///< as typed; unset: the default kernel
+    std::vector<std::string> kernels;         ///< as typed; none: the default kernel
     std::optional<ktstr::topology> topology;  ///< replaces the topology of every selected test
     bool no_clone = false;
 

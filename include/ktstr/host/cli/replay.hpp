@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The command that runs one test again the way it ran: everything that decides how it comes out,
+// The command that runs one cell again the way it ran: everything that decides how it comes out,
 // whether it was an argument, a variable or a random choice.
 // Host side.
 #pragma once
@@ -13,7 +13,7 @@
 
 namespace ktstr::host {
 
-[[nodiscard]] inline std::string replay_command(const options& o, std::string_view test) {
+[[nodiscard]] inline std::string replay_command(const options& o, std::string_view cell_name) {
     std::string line = shell_word(o.program);
     const auto add = [&](std::string_view name, std::string_view value) {
         line += ' ';
@@ -21,12 +21,12 @@ namespace ktstr::host {
         if (!value.empty())
             line += ' ' + shell_word(value);
     };
-    add("--filter", test);
+    add("--filter", cell_name);
     add("--seed", std::to_string(o.seed));
     if (o.accel != accel_wish::automatic)
         add("--accel", to_text(o.accel));
-    if (o.kernel)
-        add("--kernel", *o.kernel);
+    for (const auto& kernel : o.kernels)  // all of them, for they are in the cell's name
+        add("--kernel", kernel);
     if (o.topology)
         add("--topology", to_text(*o.topology).view());
     if (o.no_clone)

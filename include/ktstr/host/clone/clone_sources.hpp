@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Where the clones of one run come from: for each test its template, the disk with its files, and the
+// Where the clones of one run come from: for each cell its template, the disk with its files, and the
 // program that runs in it.
 // Each kind of machine is asked for once in a run; whoever needs one that is being booted waits for it,
 // and tests with another go on meanwhile. Host side.
@@ -8,8 +8,8 @@
 #include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
-#include <ktstr/host/run/host_setup.hpp>
-#include <ktstr/wire/boot.hpp>
+#include <ktstr/host/setup/build_machine.hpp>
+#include <ktstr/host/setup/run_setup.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -28,27 +28,30 @@ namespace ktstr::host {
 class clone_sources {
 public:
     struct clone {
-        std::optional<host::machine> machine;  ///< absent: the test boots cold
+        /// Absent: it boots cold. Without memory as long as it is only planned.
+        std::optional<host::machine> machine;
+        host::cell cell;
+        machine_parts parts;
         machine_template source;
         payload files;
         std::uint64_t program_size = 0;  ///< see wire::resume
         std::string why_cold;            ///< empty when it was asked for
     };
 
-    clone_sources(const host_setup& setup, std::filesystem::path private_dir, int stop_fd,
+    clone_sources(const run_setup& setup, std::filesystem::path private_dir, int stop_fd,
                   progress_callback say, injected_faults faults = {})
         : setup_(setup),
-          cache_(setup.cache_root),
+          cache_(setup.host.cache_root),
           private_dir_(std::move(private_dir)),
           stop_fd_(stop_fd),
           say_(std::move(say)),
           faults_(std::move(faults)) {}
 
     /// The machine of a cell as a clone, or why it can't be one. It has no template yet, see attach().
-    [[nodiscard]] clone plan_for(const cell& one) {
+    [[nodiscard]] clone plan_for(const cell& one, accelerator accel) {
         const auto& spec = one.spec();
-        if (!setup_.why_cold.empty())
-            return cold(setup_.why_cold == "--no-clone" ? std::string{} : setup_.why_cold);
+        if (const auto& why = setup_.kernel_of(one).why_cold; !why.empty())
+            return cold(why == "--no-clone" ? std::string{} : why);
         if (spec.no_clone)
             return cold("the test asks for it (no_clone)");
         if (faults_.has(fault::wrong_topology, one.name))
@@ -58,16 +61,12 @@ public:
         auto files = payload_for(one);
         if (!files)
             return cold(files.error().message());
-        initramfs none;
-        auto m = host::machine_for(setup_, one, none, false);
-        m.link = setup_.clone_link;
-        // The rule must not notice a program that grows by a line.
-        m.memory_mib = memory_rule(one.topology.total_cpus(), spec.memory_mib, files->unpacked);
-        m.memory_mib = (m.memory_mib + 63) / 64 * 64;
-        m.boot = machine::boot_kind::clone;
-        m.disks = {files->program, files->files};
         clone made;
-        made.machine = std::move(m);
+        made.cell = one;
+        made.parts = {.accel = accel,
+                      .disks = {files->program, files->files},
+                      .unpacked_size = files->unpacked};
+        made.machine = build_machine(setup_, one, made.parts);
         made.files = std::move(*files);
         return made;
     }
@@ -75,7 +74,7 @@ public:
     /// Gives a planned clone its template, which is booted now if there is none: call it with the
     /// machine's CPUs and memory reserved. False, and why_cold, when there can be none.
     [[nodiscard]] bool attach(clone& planned) {
-        auto source = template_for(request_for(planned));
+        auto source = template_for(planned);
         if (!source) {
             planned = cold(source.error().message());
             return false;
@@ -141,10 +140,10 @@ private:
     /// it waits for another one takes the time that the other needs. On two of them the host's own
     /// scheduler lets them take turns.
     [[nodiscard]] std::vector<int> template_cpus() const {
-        if (setup_.slowdown <= 1)
+        const auto& cpus = setup_.host.cpus;
+        if (setup_.host.slowdown <= 1)
             return {};
-        return {setup_.cpus.begin(),
-                setup_.cpus.begin() + std::min<std::ptrdiff_t>(2, std::ssize(setup_.cpus))};
+        return {cpus.begin(), cpus.begin() + std::min<std::ptrdiff_t>(2, std::ssize(cpus))};
     }
 
     [[nodiscard]] template_request request_for(const clone& planned) const {
@@ -152,26 +151,28 @@ private:
         booted.boot = machine::boot_kind::cold;
         booted.disks.clear();
         return {.machine = std::move(booted),
-                .qemu = setup_.qemu,
-                .links = setup_.links,
+                .qemu = setup_.host.qemu,
+                .links = setup_.host.links,
                 .private_dir = private_dir_,
                 .disk = planned.files.program,
                 .disk_sizes = planned.files.sizes,
-                .program_id = setup_.program.id(),
-                .agent_id = setup_.agent_id,
+                .program_id = setup_.host.program.id(),
+                .agent_id = setup_.host.agent_id,
                 .base_id = planned.files.base_id,
-                .kernel_release = setup_.kernel.release,
-                .slowdown = setup_.slowdown,
+                .kernel_release = setup_.kernel_of(planned.cell).kernel.release,
+                .slowdown = setup_.host.slowdown,
                 .process_cpus = template_cpus(),
                 .stop_fd = stop_fd_,
                 .faults = faults_};
     }
 
     void attach(clone& planned, machine_template source) const {
-        planned.machine->ram = source.ram;
+        planned.parts.ram = source.ram;
+        planned.machine = build_machine(setup_, planned.cell, planned.parts);
         planned.source = std::move(source);
-        planned.program_size =
-            planned.source.program_id == setup_.program.id() ? 0 : setup_.program.bytes().size();
+        planned.program_size = planned.source.program_id == setup_.host.program.id()
+                                   ? 0
+                                   : setup_.host.program.bytes().size();
     }
 
     static clone cold(std::string why) {
@@ -181,27 +182,23 @@ private:
     }
 
     [[nodiscard]] result<payload> payload_for(const cell& one) {
-        initramfs_input input;
-        input.init = setup_.program;
-        input.modules = setup_.template_modules;
-        std::string name;
-        if (one.scheduler->has_program()) {
-            auto binary = find_scheduler(setup_, *one.scheduler);
-            if (!binary)
-                return std::move(binary).error();
-            name = binary->string();
-            input.programs.push_back({.host_path = *binary, .guest_path = wire::scheduler_path});
-        }
+        auto input = guest_files(setup_.host, setup_.kernel_of(one).template_modules, one);
+        if (!input)
+            return std::move(input).error();
+        auto name = std::to_string(one.kernel);
+        for (const auto& program : input->programs)
+            name += ' ' + program.host_path.string();
         const std::lock_guard lock(mutex_);
         if (const auto known = payloads_.find(name); known != payloads_.end())
             return known->second;
-        auto built = build_payload(cache_, input, say_);
+        auto built = build_payload(cache_, *input, say_);
         if (built)
-            payloads_.emplace(name, *built);
+            payloads_.emplace(std::move(name), *built);
         return built;
     }
 
-    [[nodiscard]] result<machine_template> template_for(const template_request& request) {
+    [[nodiscard]] result<machine_template> template_for(const clone& planned) {
+        const auto request = request_for(planned);
         auto key = template_key(request);
         if (!key)
             return std::move(key).error();
@@ -225,15 +222,15 @@ private:
                              std::string(ktstr::to_text(request.machine.topology)) +
                              ", once; its clones start at once");
                     initramfs_input input;
-                    input.init = setup_.program;
-                    input.modules = setup_.template_modules;
+                    input.init = setup_.host.program;
+                    input.modules = setup_.kernel_of(planned.cell).template_modules;
                     auto built = build_initramfs(input, say_);
                     if (!built)
                         return std::move(built).error();
                     if (built->base_id != request.base_id)
-                        return plain_error("boot a template with", setup_.program.path().string(),
-                                           "its libraries or modules changed meanwhile",
-                                           "run again");
+                        return plain_error(
+                            "boot a template with", setup_.host.program.path().string(),
+                            "its libraries or modules changed meanwhile", "run again");
                     archive = std::move(*built);
                     return archive.path;
                 },
@@ -247,7 +244,7 @@ private:
         return *mine->made;
     }
 
-    const host_setup& setup_;
+    const run_setup& setup_;
     cache cache_;
     std::filesystem::path private_dir_;
     int stop_fd_;

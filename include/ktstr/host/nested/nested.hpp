@@ -14,11 +14,11 @@
 #include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/report/tally.hpp>
-#include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/run/report_list.hpp>
 #include <ktstr/host/run/run_start.hpp>
+#include <ktstr/host/setup/run_setup.hpp>
 #include <ktstr/host/text/terminal.hpp>
 #include <ktstr/linux/exit_text.hpp>
 
@@ -49,8 +49,6 @@ namespace detail {
     std::vector<std::string> words{outer.program(),
                                    "--accel",
                                    "kvm",
-                                   "--kernel",
-                                   std::string(nested_kernel_dir),
                                    "--internal-relay",
                                    "--internal-calibration",
                                    std::to_string(calibration_ns),
@@ -61,6 +59,8 @@ namespace detail {
                                    "--artifacts",
                                    "/tmp/artifacts"};
     const auto add = [&words](auto... text) { (words.emplace_back(text), ...); };
+    for (auto& directory : inner_kernels(wanted))
+        add("--kernel", std::move(directory));
     for (const cell& one : cells)
         add("--filter", one.name);
     if (wanted.repeat)
@@ -126,14 +126,18 @@ namespace detail {
     const auto say = [](std::string_view line) {
         std::fprintf(stderr, "ktstr: %s\n", printable(line).c_str());
     };
-    auto setup = prepare_host(outside, true, say);
+    auto needed = kernels_of(cells);
+    needed.insert(outer_kernel(cells));
+    const auto setup = prepare_run(outside, needed, say);
     if (!setup)
         return fail(setup.error());
-    if (setup->config)
+    const auto& host = setup->host;
+    const auto& kernel = setup->kernels[outer_kernel(cells)];
+    if (kernel.config)
         if (const auto missing =
-                check_config(*setup->config, kernel_need::nested | kernel_need::vsock);
+                check_config(*kernel.config, kernel_need::nested | kernel_need::vsock);
             !missing.empty())
-            return fail(plain_error("use kernel " + setup->kernel.release + " for",
+            return fail(plain_error("use kernel " + kernel.kernel.release + " for",
                                     "--accel nested",
                                     "it has " + missing.front().option + '=' +
                                         missing.front().found + ": " + missing.front().why,
@@ -143,7 +147,7 @@ namespace detail {
         return fail(outer.error());
 
     fan_out events;
-    auto shares = open_shares(wanted, *setup, stop.fd(), events);
+    auto shares = open_shares(wanted, host, stop.fd(), events);
     if (!shares)
         return fail(shares.error());
     if (auto opened = open_reports(events, wanted, variables); !opened)
@@ -177,11 +181,11 @@ namespace detail {
     // Emulated SVM writes the word that other threads write interrupts into, and takes no lock:
     // interrupts of the outer machine got lost, and inner or outer machine hung. On one host CPU
     // the writes can't meet. docs/machines.md, "Nested runs".
-    const std::vector<int> one_cpu{setup->cpus.back()};
-    std::string why_cold = setup->why_cold;
+    const std::vector<int> one_cpu{host.cpus.back()};
+    std::string why_cold = kernel.why_cold;
     if (why_cold.empty())
-        if (auto cloned = clone_outer_machine(*outer, wanted, *setup, directory->path(), one_cpu,
-                                              stop.fd(), say);
+        if (auto cloned = clone_outer_machine(*outer, wanted, host, kernel, directory->path(),
+                                              one_cpu, stop.fd(), say);
             !cloned)
             why_cold = cloned.error().message();
     std::optional<machine_command> run;
@@ -190,21 +194,21 @@ namespace detail {
         if (!outer->is_clone()) {
             if (!why_cold.empty() && why_cold != "--no-clone")
                 say("the machine around the tests boots cold: " + why_cold);
-            if (auto booting = boot_outer_machine(*outer, *setup); !booting)
+            if (auto booting = boot_outer_machine(*outer, kernel); !booting)
                 return fail(booting.error());
         }
         run.emplace(machine_request{.machine = outer->machine,
-                                    .qemu = setup->qemu.path,
-                                    .links = setup->links,
+                                    .qemu = host.qemu.path,
+                                    .links = host.links,
                                     .private_dir = directory->path(),
                                     .name = "nested",
                                     .process_cpus = one_cpu,
                                     .state = outer->state,
                                     .directory = outer->template_directory},
-                    wire::run_command{.argv = detail::inner_arguments(*outer, wanted, cells,
-                                                                      setup->calibration_ns),
-                                      .environment = outer->environment},
-                    setup->calibration_ns, stop_or_distrust.get());
+                    wire::run_command{
+                        .argv = detail::inner_arguments(*outer, wanted, cells, host.calibration_ns),
+                        .environment = outer->environment},
+                    host.calibration_ns, stop_or_distrust.get());
         bool woke = false;
         ended = run->run({.output =
                               [&](wire::stream stream, std::string_view bytes) {
@@ -219,7 +223,7 @@ namespace detail {
             break;
         // Nothing has run in it: another machine may.
         const auto gone =
-            cache(setup->cache_root)
+            cache(host.cache_root)
                 .set_aside(template_kind, outer->template_key, *outer->template_directory);
         why_cold = std::string("its template did not wake up and ") +
                    (gone ? "is taken out of the cache: " : "can't be taken out of the cache: ") +
@@ -227,8 +231,8 @@ namespace detail {
         outer->state.clear();
     }
     events.stop_ticking();
-    if (setup->program.replaced())
-        say(rebuilt_meanwhile(setup->program));
+    if (host.program.replaced())
+        say(rebuilt_meanwhile(host.program));
     auto finished = totals.finish(
         cells.size(), wanted.seed,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());

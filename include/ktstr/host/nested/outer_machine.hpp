@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The machine around a nested run: emulated, with AMD's virtualization, and in it QEMU, the kernel of
+// The machine around a nested run: emulated, with AMD's virtualization, and in it QEMU, the kernels of
 // the machines inside, and this program. Like a test's machine it is a clone wherever that is possible:
 // its template has loaded its modules and holds templates of the inner machines in its memory. Host
 // side.
@@ -8,6 +8,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/cell/cell.hpp>
+#include <ktstr/host/cell/kernel_names.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
@@ -16,7 +17,7 @@
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/machine/boot_limit.hpp>
 #include <ktstr/host/process/run_tool.hpp>
-#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/setup/run_setup.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/wire/boot.hpp>
@@ -24,6 +25,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -45,7 +47,7 @@ inline constexpr std::array<std::string_view, 5> qemu_firmware{
 
 /// Where things lie in the outer machine.
 inline constexpr std::string_view nested_qemu_path = "/usr/bin/qemu-system-x86_64";
-inline constexpr std::string_view nested_kernel_dir = "/ktstr/kernel";
+inline constexpr std::string_view nested_kernels_dir = "/ktstr/kernels";
 
 namespace detail {
 
@@ -74,17 +76,29 @@ namespace detail {
     return files;
 }
 
-/// The kernel for the inner machines: the same as the outer one's, with the modules of its link and of
-/// its clones, unpacked, because the outer machine has no tool to unpack them with.
-[[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(
-    const host::kernel& kernel, const std::optional<kernel_config>& config) {
-    const std::string root(nested_kernel_dir);
+/// The arguments by which the run inside has this run's kernels, each in a directory with the name that
+/// it has in the names of cells: so they are the same on both sides.
+[[nodiscard]] inline std::vector<std::string> inner_kernels(const options& wanted) {
+    auto names = kernel_names(wanted.kernels);  // whatever is wrong with them was seen long before
+    if (!names || names->empty())
+        names = std::vector<std::string>{"kernel"};
+    std::vector<std::string> directories;
+    for (const auto& name : *names)
+        directories.push_back(std::string(nested_kernels_dir) + '/' + name);
+    return directories;
+}
+
+/// A kernel for inner machines, with the modules of its link and of its clones, unpacked, because the
+/// outer machine has no tool to unpack them with.
+[[nodiscard]] inline result<std::vector<guest_file>> pack_inner_kernel(const kernel_setup& its,
+                                                                       const std::string& root) {
+    const auto& kernel = its.kernel;
     std::vector<guest_file> files;
     files.push_back(
         {.guest_path = root + (kernel.pvh ? "/vmlinux" : "/bzImage"), .host_path = kernel.image});
     if (!kernel.config.empty())
         files.push_back({.guest_path = root + "/config", .host_path = kernel.config});
-    auto names = modules_of_link(config, link_kind::vhost_vsock);
+    auto names = modules_of_link(its.config, link_kind::vhost_vsock);
     names.insert(names.end(), clone_modules.begin(), clone_modules.end());
     auto modules = modules_for(kernel, names);
     if (!modules)
@@ -104,8 +118,8 @@ namespace detail {
 }
 
 /// Where the libraries of the run inside lie: it has no cache of the loader's to look them up in.
-[[nodiscard]] inline result<std::string> library_directories(const host_setup& setup) {
-    const auto closure = find_libraries(setup.program, std::array{setup.qemu.path});
+[[nodiscard]] inline result<std::string> library_directories(const host_facts& host) {
+    const auto closure = find_libraries(host.program, std::array{host.qemu.path});
     if (!closure)
         return closure.error();
     std::set<std::string> seen;
@@ -141,6 +155,7 @@ struct inner_kinds {
         if (spec.no_clone || spec.performance_mode)
             continue;
         std::string text(to_text(shape));
+        text += ' ' + std::to_string(one.kernel);
         text += ' ' + std::to_string(memory);
         for (const auto& word : spec.kernel_args)
             text += ' ' + std::string(word);
@@ -192,12 +207,19 @@ struct outer_machine {
     [[nodiscard]] std::string program() const { return is_clone() ? wire::program_path : "/init"; }
 };
 
+/// The kernel that the outer machine itself runs: the first one of those inside.
+[[nodiscard]] inline std::size_t outer_kernel(const cell_list& cells) {
+    const auto needed = kernels_of(cells);
+    return needed.empty() ? 0 : *needed.begin();
+}
+
 [[nodiscard]] inline result<outer_machine> plan_outer_machine(const options& wanted,
-                                                              const host_setup& setup,
+                                                              const run_setup& run,
                                                               const cell_list& cells) {
     outer_machine outer;
+    const auto& setup = run.kernels[outer_kernel(cells)];
     auto& input = outer.files;
-    input.init = setup.program;
+    input.init = run.host.program;
     auto names = first_modules(setup.config);
     names.insert(names.end(), nested_amd_modules.begin(), nested_amd_modules.end());
     names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
@@ -210,25 +232,28 @@ struct outer_machine {
         return std::move(modules).error();
     input.modules = std::move(*modules);
     input.programs.push_back(
-        {.host_path = setup.qemu.path, .guest_path = std::string(nested_qemu_path)});
+        {.host_path = run.host.qemu.path, .guest_path = std::string(nested_qemu_path)});
     std::set<std::string> schedulers;
     for (const cell& one : cells)
         if (one.scheduler->has_program() && schedulers.emplace(one.scheduler->binary).second) {
-            auto binary = find_scheduler(setup, *one.scheduler);
+            auto binary = find_scheduler(run.host, *one.scheduler);
             if (!binary)
                 return std::move(binary).error();
             // In the PATH of the run inside.
             input.programs.push_back(
                 {.host_path = *binary, .guest_path = "/" + binary->filename().string()});
         }
-    for (auto part : {detail::find_firmware(setup.qemu.path),
-                      detail::pack_inner_kernel(setup.kernel, setup.config)}) {
+    std::vector<result<std::vector<guest_file>>> parts{detail::find_firmware(run.host.qemu.path)};
+    const auto directories = detail::inner_kernels(wanted);
+    for (const auto which : kernels_of(cells))
+        parts.push_back(detail::pack_inner_kernel(run.kernels[which], directories[which]));
+    for (auto& part : parts) {
         if (!part)
             return std::move(part).error();
         for (auto& file : *part)
             input.files.push_back(std::move(file));
     }
-    auto libraries = detail::library_directories(setup);
+    auto libraries = detail::library_directories(run.host);
     if (!libraries)
         return std::move(libraries).error();
     outer.environment = {"PATH=/usr/bin:/bin:/", "HOME=/root", "TMPDIR=/tmp",
@@ -251,7 +276,7 @@ struct outer_machine {
     // The templates and the memory of their clones lie in a tmpfs, which takes half of memory at most.
     m.memory_mib =
         2 * (outer.kinds.memory_mib * wanted.jobs.value_or(1) + outer.kinds.templates_mib) + 512 +
-        static_cast<int>((facts->bytes + setup.program.bytes().size()) * 3 >> 20) +
+        static_cast<int>((facts->bytes + run.host.program.bytes().size()) * 3 >> 20) +
         64 * m.topology.total_cpus();
     // A program that grows by a line is no other machine.
     m.memory_mib = (m.memory_mib + 255) / 256 * 256;
@@ -262,7 +287,7 @@ struct outer_machine {
 
 /// Makes it a machine that boots.
 [[nodiscard]] inline result<void> boot_outer_machine(outer_machine& outer,
-                                                     const host_setup& setup) {
+                                                     const kernel_setup& setup) {
     auto built = build_initramfs(outer.files, {});
     if (!built)
         return std::move(built).error();
@@ -284,13 +309,15 @@ namespace detail {
 /// that boots the template, and everything that it leaves belongs to kinds of machines and to contents
 /// by their own keys, as in any cache: another build of the program finds its own or makes it.
 [[nodiscard]] inline guest_file first_command(const outer_machine& outer, const options& wanted,
-                                              const host_setup& setup) {
+                                              const host_facts& host) {
     wire::first_command command{.environment = outer.environment};
     const auto add = [&command](auto... words) {
         (command.arguments.emplace_back(std::move(words)), ...);
     };
-    add("/init", "--accel", "kvm", "--kernel", nested_kernel_dir, "--internal-calibration",
-        std::to_string(setup.calibration_ns), "--internal-templates");
+    add("/init", "--accel", "kvm", "--internal-calibration", std::to_string(host.calibration_ns),
+        "--internal-templates");
+    for (const auto& directory : inner_kernels(wanted))
+        add("--kernel", directory);
     if (wanted.topology)
         add("--topology", to_text(*wanted.topology));
     if (wanted.internal.link)
@@ -306,13 +333,14 @@ namespace detail {
 /// its own kind of machine is in its key: every file in it but the test program, whose place the
 /// current one takes, and the kinds of the templates in its memory.
 [[nodiscard]] inline result<void> clone_outer_machine(outer_machine& outer, const options& wanted,
-                                                      const host_setup& setup,
+                                                      const host_facts& host,
+                                                      const kernel_setup& setup,
                                                       const std::filesystem::path& private_dir,
                                                       const std::vector<int>& process_cpus,
                                                       int stop_fd, const progress_callback& say) {
-    const cache in(setup.cache_root);
+    const cache in(host.cache_root);
     initramfs_input disks;
-    disks.init = setup.program;
+    disks.init = host.program;
     disks.modules = outer.files.modules;
     auto files = build_payload(in, disks, say);
     if (!files)
@@ -323,13 +351,13 @@ namespace detail {
     contents.add(outer.files_id).add(files->base_id).add(outer.kinds.text);
     contents.add(std::string_view(wanted.internal.link ? to_text(*wanted.internal.link) : ""));
     template_request request{.machine = m,
-                             .qemu = setup.qemu,
-                             .links = setup.links,
+                             .qemu = host.qemu,
+                             .links = host.links,
                              .private_dir = private_dir,
                              .disk = files->program,
                              .disk_sizes = files->sizes,
-                             .program_id = setup.program.id(),
-                             .agent_id = setup.agent_id,
+                             .program_id = host.program.id(),
+                             .agent_id = host.agent_id,
                              .base_id = contents.hex(),
                              .kernel_release = setup.kernel.release,
                              .process_cpus = process_cpus,
@@ -349,7 +377,7 @@ namespace detail {
                     " templates in it, once; its clones start at once");
             auto input = outer.files;
             if (!outer.kinds.cells.empty())
-                input.files.push_back(detail::first_command(outer, wanted, setup));
+                input.files.push_back(detail::first_command(outer, wanted, host));
             auto built = build_initramfs(input, say);
             if (!built)
                 return std::move(built).error();

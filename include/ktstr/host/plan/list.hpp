@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace ktstr::host {
 
@@ -29,7 +30,8 @@ inline void add_seconds(json::writer& out, std::int64_t milliseconds) {
     out.number_text(text);
 }
 
-inline void write_json_cell(json::writer& out, const cell& one) {
+inline void write_json_cell(json::writer& out, const cell& one,
+                            const std::vector<std::string>& kernels) {
     const test_spec& spec = one.spec();
     const int cpus = one.topology.total_cpus();
     out.begin_object();
@@ -40,6 +42,8 @@ inline void write_json_cell(json::writer& out, const cell& one) {
     out.name("scheduler");
     one.has_machine() ? out.add(one.scheduler->name) : out.null();
     out.field("topology", to_text(one.topology).view());
+    out.name("kernel");
+    one.has_machine() && one.kernel < kernels.size() ? out.add(kernels[one.kernel]) : out.null();
     out.name("tags");
     out.begin_array();
     for (const auto tag : spec.tags)
@@ -79,7 +83,7 @@ inline void write_json_cell(json::writer& out, const cell& one) {
     const char* before = "[\n";
     for (const cell& one : cells) {
         out.raw(before);
-        detail::write_json_cell(out, one);
+        detail::write_json_cell(out, one, wanted.kernels);
         before = ",\n";
     }
     out.raw(cells.empty() ? "[]\n" : "\n]\n");

@@ -6,6 +6,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cell/cell.hpp>
+#include <ktstr/host/cell/kernel_names.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/plan/pattern.hpp>
 #include <ktstr/host/text/shell.hpp>
@@ -76,9 +77,13 @@ namespace detail {
 }  // namespace detail
 
 /// The cells of all tests, in declaration order and then by scheduler, topology and kernel.
-[[nodiscard]] inline cell_list all_cells(std::span<const test_case* const> tests,
-                                         const options& wanted) {
-    const cell_choices run{.topology = wanted.topology, .seed = wanted.seed};
+[[nodiscard]] inline result<cell_list> all_cells(std::span<const test_case* const> tests,
+                                                 const options& wanted) {
+    auto kernels = kernel_names(wanted.kernels);
+    if (!kernels)
+        return std::move(kernels).error();
+    const cell_choices run{
+        .topology = wanted.topology, .kernels = std::move(*kernels), .seed = wanted.seed};
     cell_list cells;
     cells.reserve(tests.size());
     for (const test_case* test : in_declaration_order(tests))
@@ -103,7 +108,10 @@ namespace detail {
 /// without tests selects nothing without an error: what that means depends on the action.
 [[nodiscard]] inline result<cell_list> select_cells(std::span<const test_case* const> tests,
                                                     const options& wanted) {
-    cell_list ordered = all_cells(tests, wanted);
+    auto every = all_cells(tests, wanted);
+    if (!every)
+        return std::move(every).error();
+    cell_list ordered = std::move(*every);
 
     // A mistyped pattern among good ones must not pass silently, so each is asked alone.
     for (const auto& pattern : wanted.filters)

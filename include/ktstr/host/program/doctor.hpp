@@ -12,7 +12,7 @@
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/reserve/host_memory.hpp>
-#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/setup/run_setup.hpp>
 #include <ktstr/host/vm/accelerator.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 
@@ -57,29 +57,32 @@ struct examination {
 
 namespace detail {
 
-inline void examine_kernel(const options& wanted, host_setup& setup, examination& seen) {
-    auto kernel = resolve_kernel({.spec = wanted.kernel.value_or("distro"), .allow_fetch = false});
+/// `mark`: what tells this kernel's findings from another's.
+inline void examine_kernel(const std::string& spec, const std::string& mark, kernel_setup& setup,
+                           examination& seen) {
+    const auto subject = "kernel" + mark;
+    auto kernel = resolve_kernel({.spec = spec, .allow_fetch = false});
     if (!kernel)
-        return seen.missing("kernel", kernel.error().message(), "ktstr kernel fetch distro");
+        return seen.missing(subject, kernel.error().message(), "ktstr kernel fetch distro");
     setup.kernel = std::move(*kernel);
     std::string fact =
         setup.kernel.release + (setup.kernel.pvh ? ", starts without its decompressor" : "");
     if (setup.kernel.config.empty())
         return seen.limited(
-            "kernel", fact + "; its configuration is unknown, so nothing is checked before boot",
+            subject, fact + "; its configuration is unknown, so nothing is checked before boot",
             "put its .config beside it");
     auto config = kernel_config::read(setup.kernel.config);
     if (!config)
-        return seen.limited("kernel", config.error().message(), {});
+        return seen.limited(subject, config.error().message(), {});
     setup.config = std::move(*config);
     const auto lacks = [&](kernel_need need) { return check_config(*setup.config, need); };
     if (const auto base = lacks(native_needs); !base.empty())
-        return seen.missing("kernel",
+        return seen.missing(subject,
                             fact + "; it has " + base.front().option + '=' + base.front().found +
                                 ": " + base.front().why,
                             "ktstr kernel fetch distro");
-    seen.good("kernel", fact);
-    const auto ability = [&](const char* name, kernel_need need) {
+    seen.good(subject, fact);
+    const auto ability = [&](const std::string& name, kernel_need need) {
         if (const auto missing = lacks(need); missing.empty())
             seen.good(name, "the kernel has it");
         else
@@ -88,16 +91,14 @@ inline void examine_kernel(const options& wanted, host_setup& setup, examination
                              setup.kernel.release + ": " + missing.front().why,
                          "ktstr kernel fetch distro");
     };
-    ability("sched_ext", kernel_need::sched_ext);
-    ability("guest vsock", kernel_need::vsock);
+    ability("sched_ext" + mark, kernel_need::sched_ext);
+    ability("guest vsock" + mark, kernel_need::vsock);
 }
 
-inline examination examine_host(const options& wanted, host_setup& setup) {
+inline examination examine_host(const options& wanted, run_setup& run) {
+    auto& setup = run.host;
     examination seen;
-    setup.cpus = allowed_cpus();
-    setup.host = read_host_topology(setup.cpus);
-    if (wanted.cpu_cap && static_cast<std::size_t>(*wanted.cpu_cap) < setup.cpus.size())
-        setup.cpus.resize(static_cast<std::size_t>(*wanted.cpu_cap));
+    look_at_cpus(setup, wanted);
     seen.good("CPUs", std::to_string(setup.cpus.size()) + " for this run");
     if (const auto memory = available_memory_mib())
         seen.good("memory", std::to_string(*memory) + " MiB available");
@@ -152,7 +153,6 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
         seen.missing("accelerator", accel.error().message(), "--accel auto");
     }
     setup.links = look_at_links(find_vsock_device(*root));
-    setup.link = wanted.internal.link.value_or(choose_link(setup.links));
     if (setup.links.vhost_vsock)
         seen.good("vhost-vsock", "/dev/vhost-vsock opens");
     else
@@ -162,15 +162,19 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
     else
         seen.limited("vhost-device-vsock", "neither in PATH nor in the cache",
                      "ktstr package fetch vhost-device-vsock");
-    seen.good("link", std::string(to_text(setup.link)));
-    examine_kernel(wanted, setup, seen);
+    seen.good("link",
+              std::string(to_text(wanted.internal.link.value_or(choose_link(setup.links)))));
+    const auto specs = kernel_specs(wanted);
+    for (std::size_t i = 0; i < specs.size(); ++i)
+        examine_kernel(specs[i], specs.size() > 1 ? ' ' + specs[i] : "", run.kernels[i], seen);
     return seen;
 }
 
 }  // namespace detail
 
 [[nodiscard]] inline int run_doctor(const options& wanted, const cell_list& cells) {
-    host_setup setup;
+    run_setup setup;
+    setup.kernels.resize(kernel_specs(wanted).size());
     const auto seen = detail::examine_host(wanted, setup);
     for (const auto& f : seen.findings) {
         const char* mark = f.is == finding::state::good      ? "ok     "
@@ -181,17 +185,17 @@ inline examination examine_host(const options& wanted, host_setup& setup) {
             std::printf("         %-19s -> %s\n", "", f.mend.c_str());
     }
     // Inside a nested run KVM is there, so what only that lacks here is no reason to skip.
-    auto inside = setup;
+    auto& inside = setup.host;
     if (wanted.accel == accel_wish::nested) {
         inside.accel = accelerator::kvm;
         inside.cpus.resize(std::max<std::size_t>(inside.cpus.size(), max_vcpus));
-        inside.host = {};
+        inside.topology = {};
         for (int cpu = 0; cpu < max_vcpus; ++cpu)
-            inside.host.cpus.push_back({.cpu = cpu, .llc = cpu, .core = cpu});
+            inside.topology.cpus.push_back({.cpu = cpu, .llc = cpu, .core = cpu});
     }
     std::size_t skipped = 0;
     for (const cell& one : cells) {
-        const auto why = unmet_requirement(inside, one);
+        const auto why = unmet_requirement(setup, one, inside.accel);
         if (!why)
             continue;
         if (skipped++ == 0)

@@ -17,12 +17,12 @@
 #include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tally.hpp>
-#include <ktstr/host/run/host_setup.hpp>
 #include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/run/report_list.hpp>
 #include <ktstr/host/run/run_start.hpp>
 #include <ktstr/host/run/runner.hpp>
+#include <ktstr/host/setup/run_setup.hpp>
 #include <ktstr/host/text/terminal.hpp>
 #include <ktstr/test/registry.hpp>
 
@@ -63,12 +63,12 @@ inline int make_templates(const options& wanted, const cell_list& cells) {
     auto directory = private_directory::create();
     if (!directory)
         return say_error(exit_run_impossible, directory.error());
-    auto setup = prepare_host(wanted, true, say_progress);
+    auto setup = prepare_run(wanted, kernels_of(cells), say_progress);
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
     clone_sources sources(*setup, directory->path(), stop.fd(), say_progress);
     for (const cell& one : cells) {
-        auto planned = sources.plan_for(one);
+        auto planned = sources.plan_for(one, setup->host.accel);
         if (!planned.machine || !sources.attach(planned))
             return say_error(exit_run_impossible,
                              plain_error("make the template of", one.name, planned.why_cold));
@@ -82,16 +82,14 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     auto directory = private_directory::create();
     if (!directory)
         return say_error(exit_run_impossible, directory.error());
-    const bool machines =
-        std::any_of(cells.begin(), cells.end(), [](const cell& one) { return one.has_machine(); });
-    auto setup = prepare_host(wanted, machines, say_progress);
+    auto setup = prepare_run(wanted, kernels_of(cells), say_progress);
     if (!setup)
         return say_error(exit_run_impossible, setup.error());
     if (wanted.shell)
         return give_shell(wanted, *setup, cells.front(), directory->path(), stop.fd());
 
     fan_out events;
-    auto shares = open_shares(wanted, *setup, stop.fd(), events);
+    auto shares = open_shares(wanted, setup->host, stop.fd(), events);
     if (!shares)
         return say_error(exit_run_impossible, shares.error());
     if (auto opened = open_reports(events, wanted, variables); !opened)

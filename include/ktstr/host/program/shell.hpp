@@ -8,7 +8,8 @@
 #include <ktstr/host/machine/machine_command.hpp>
 #include <ktstr/host/report/exit_status.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/setup/build_machine.hpp>
+#include <ktstr/host/setup/run_setup.hpp>
 #include <ktstr/host/text/terminal.hpp>
 #include <ktstr/host/vm/qemu_binary.hpp>
 #include <ktstr/linux/exit_text.hpp>
@@ -61,7 +62,7 @@ private:
 
 }  // namespace detail
 
-[[nodiscard]] inline int give_shell(const options& wanted, const host_setup& setup, const cell& one,
+[[nodiscard]] inline int give_shell(const options& wanted, const run_setup& setup, const cell& one,
                                     const std::filesystem::path& private_dir, int stop_fd) {
     const auto fail = [](const error& e) {
         std::fprintf(stderr, "ktstr: %s\n", printable(e.message()).c_str());
@@ -84,7 +85,12 @@ private:
     auto archive = initramfs_for(setup, one, {}, programs);
     if (!archive)
         return fail(archive.error());
-    const auto m = machine_for(setup, one, *archive, wanted.verbose);
+    const auto& host = setup.host;
+    const auto m = build_machine(setup, one,
+                                 {.accel = host.accel,
+                                  .verbose = wanted.verbose,
+                                  .archive = archive->path,
+                                  .archive_size = archive->size});
     const bool terminal = ::isatty(STDIN_FILENO) == 1;
     winsize size{24, 80, 0, 0};
     ::ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
@@ -100,19 +106,19 @@ private:
     if (terminal)
         command.argv.emplace_back("-i");
     std::fprintf(stderr, "ktstr: booting %s for a shell in the machine of %s; `exit` leaves it\n",
-                 setup.kernel.release.c_str(), one.name.c_str());
+                 setup.kernel_of(one).kernel.release.c_str(), one.name.c_str());
     machine_command run(
         {.machine = m,
-         .qemu = setup.qemu.path,
-         .links = setup.links,
+         .qemu = host.qemu.path,
+         .links = host.links,
          .private_dir = private_dir,
          .name = one.name,
          .placement = {.mask = one.spec().cpu_budget
-                                   ? std::vector<int>(setup.cpus.begin(),
-                                                      setup.cpus.begin() + *one.spec().cpu_budget)
+                                   ? std::vector<int>(host.cpus.begin(),
+                                                      host.cpus.begin() + *one.spec().cpu_budget)
                                    : std::vector<int>{}},
-         .slowdown = setup.slowdown},
-        std::move(command), setup.calibration_ns, stop_fd);
+         .slowdown = host.slowdown},
+        std::move(command), host.calibration_ns, stop_fd);
     std::optional<detail::raw_terminal> raw;
     const auto ended =
         run.run({.output =

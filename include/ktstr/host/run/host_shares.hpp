@@ -6,7 +6,7 @@
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/reserve/reservations.hpp>
-#include <ktstr/host/run/host_setup.hpp>
+#include <ktstr/host/setup/host_facts.hpp>
 
 #include <memory>
 #include <string>
@@ -14,14 +14,14 @@
 namespace ktstr::host {
 
 [[nodiscard]] inline result<std::unique_ptr<reservations>> open_shares(const options& wanted,
-                                                                       const host_setup& setup,
+                                                                       const host_facts& host,
                                                                        int stop_fd,
                                                                        fan_out& events) {
     reserve_settings settings;
     if (wanted.lock_dir)
         settings.lock_dir = *wanted.lock_dir;
-    settings.host = setup.host;
-    settings.cpu_cap = setup.cpus.size();
+    settings.host = host.topology;
+    settings.cpu_cap = host.cpus.size();
     settings.stop_fd = stop_fd;
     settings.waiting = [&events](const std::string& test, const std::string& why) {
         events(test_waiting{test, why});

@@ -50,21 +50,21 @@ struct session_request {
     int attempt = 1;
 
     // A machine; absent for host_only.
-    std::optional<host::machine> machine;
-    std::filesystem::path qemu;
-    link_facts links;
-    std::string kernel_release;
-    host::placement placement;
+    std::optional<host::machine> machine = {};
+    std::filesystem::path qemu = {};
+    link_facts links = {};
+    std::string kernel_release = {};
+    host::placement placement = {};
 
-    std::filesystem::path clone_state;  ///< of the template, when the machine is a clone
-    std::shared_ptr<unique_fd> clone_directory;
-    std::uint64_t program_size = 0;     ///< of a clone, see wire::resume
-    std::filesystem::path own_program;  ///< what the keeper of a host_only body is called
-    std::filesystem::path private_dir;
+    std::filesystem::path clone_state = {};  ///< of the template, when the machine is a clone
+    std::shared_ptr<unique_fd> clone_directory = {};
+    std::uint64_t program_size = 0;          ///< of a clone, see wire::resume
+    std::filesystem::path own_program = {};  ///< what the keeper of a host_only body is called
+    std::filesystem::path private_dir = {};
     std::uint64_t host_calibration_ns = 1;
     double slowdown = 1;  ///< of the host itself, when it is an emulated machine
     int stop_fd = -1;
-    injected_faults faults;
+    injected_faults faults = {};
 };
 
 [[nodiscard]] inline machine_request machine_of(const session_request& request) {
@@ -133,7 +133,8 @@ private:
     [[nodiscard]] static attempt_order order_of(const session_request& request) {
         const auto& one = request.cell;
         const auto& spec = one.spec();
-        attempt_order order{.number = request.attempt,
+        attempt_order order{.name = one.name,
+                            .number = request.attempt,
                             .has_machine = request.machine.has_value(),
                             .expect_fail = spec.expect_fail,
                             .body_limit = spec.body_limit(),
