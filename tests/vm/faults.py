@@ -88,7 +88,10 @@ def templates(link):
     """The machine that is to become a template is struck: its test gets one that boots, and says why."""
     for fault, words in ((["kill-qemu@boot:template"], "killed by SIGKILL"),
                          (["freeze-guest@boot:template", f"boot-limit-ms={SILENT_MS}:template"],
-                          f"did not come up in {SILENT_MS // 1000} s")):
+                          f"did not come up in {SILENT_MS // 1000} s"),
+                         (["kill-qemu@save:template"], "killed by SIGKILL"),
+                         (["freeze-qemu@save:template", f"save-limit-ms={SILENT_MS}:template"],
+                          f"did not save its state in {SILENT_MS // 1000} s")):
         case = f"{link}: a template and {fault[0]}"
         arguments = [word for one in fault for word in ("--internal-fault", one)]
         # Of another shape than those that this cache may have a template of.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""stopped.py PROGRAM: a signal ends a run at once that waits for another one's work or for a tool, and nothing of it is
-left. PROGRAM is clones.cpp."""
+"""stopped.py PROGRAM: a signal ends a run at once that waits for another one's work, for a tool, or for a QEMU that stands
+still, and nothing of it is left. PROGRAM is clones.cpp."""
 import fcntl
 import glob
 import os
@@ -30,17 +30,31 @@ def require(condition, sentence):
         wrong.append(sentence)
 
 
+def stands_still():
+    """Whether a process of the run is stopped, and not at its end."""
+    for pid, _ in expect.processes_of(runtime):
+        try:
+            if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T":
+                return True
+        except OSError:
+            pass
+    return False
+
+
 def stopped(case, how, waits, command, environment):
-    """Sends `how` as soon as the run says `waits`."""
+    """Sends `how` as soon as the run says `waits`, which may also be something to be seen from outside."""
     run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                            env={**base, **environment})
     heard = ""
-    for line in run.stdout:
-        heard += line
-        if waits in line:
-            break
+    if callable(waits):
+        require(expect.settled(waits, 300), f"{case}: never came to where it waits")
     else:
-        wrong.append(f"{case}: never said {waits!r}:\n{heard}")
+        for line in run.stdout:
+            heard += line
+            if waits in line:
+                break
+        else:
+            wrong.append(f"{case}: never said {waits!r}:\n{heard}")
     begun = time.monotonic()
     run.send_signal(how)
     try:
@@ -92,6 +106,15 @@ for case, script in (("a fetch that hangs", "#!/bin/sh\nsleep 1000\nexit 0\n"),
     for how in (signal.SIGINT, signal.SIGTERM):
         stopped(case, how, "kernel fetch distro", [beside, *tests[1:]],
                 {"KTSTR_CACHE_DIR": empty, "PATH": tools + ":" + os.environ["PATH"]})
+
+# ---- QEMU stands still ----------------------------------------------------------------------------
+for fault, more in (("freeze-qemu@start:template", ()), ("freeze-qemu@save:template", ()),
+                    ("freeze-qemu@start:same_pages", ("--no-clone",))):
+    for how in (signal.SIGINT, signal.SIGTERM):
+        # Of a shape that no template is there for.
+        stopped(fault, how, stands_still, [*tests, "--topology", "1n1l1c1t", "--internal-fault", fault, *more],
+                {"KTSTR_CACHE_DIR": cache})
+        require(not os.listdir(os.path.join(cache, "tmp")), f"{fault}, {how.name}: left half a template")
 
 shutil.rmtree(place, ignore_errors=True)
 expect.conclude(wrong)

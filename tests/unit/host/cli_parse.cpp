@@ -305,7 +305,15 @@ TEST_CASE("internal switches work and stay hidden", "[cli]") {
     CHECK_FALSE(o.internal.faults.has(fault::kill_qemu_at_boot, "any"));
     CHECK(o.internal.faults.boot_limit("one") == std::chrono::milliseconds(20));
     CHECK_FALSE(o.internal.faults.boot_limit("other"));
+    CHECK_FALSE(o.internal.faults.save_limit("one"));
     CHECK(o.internal.faults.words() == words{"kill-qemu@body", "boot-limit-ms=20:one"});
+    const auto at_save = accepted({"--internal-fault", "freeze-qemu@save:template",
+                                   "--internal-fault", "save-limit-ms=30:template"})
+                             .internal.faults;
+    CHECK(at_save.has(fault::freeze_qemu_at_save, "template"));
+    CHECK_FALSE(at_save.has(fault::freeze_qemu_at_start, "template"));
+    CHECK(at_save.save_limit("template") == std::chrono::milliseconds(30));
+    CHECK_FALSE(at_save.boot_limit("template"));
     for (const auto* word : {"a", "a@body", "kill-qemu", "kill-qemu@", "cut-link@later",
                              "boot-limit-ms=", "boot-limit-ms=-1", "boot-limit-ms=1s"})
         CHECK(mentions(refused({"--internal-fault", word}), {word, "no such fault"}));

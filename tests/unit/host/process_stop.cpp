@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: MIT
 // What waits for another process or a tool ends when the stop signal comes. In a child: the handlers
 // belong to a process.
+#include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/cache/file_lock.hpp>
+#include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
+#include <ktstr/host/vm/qmp.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <functional>
 #include <string>
 
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,4 +134,48 @@ TEST_CASE("a tool that ends in order when it is stopped has the time to", "[proc
               return !done && was_interrupted(done.error()) ? 0 : 1;
           }) == 0);
     CHECK(unit::content_of(note) == "yes\n");
+}
+
+TEST_CASE("the stop signal ends the wait for a QEMU that does not answer", "[process]") {
+    CHECK(status_of(SIGINT, [&](int fd) {
+              int ends[2];
+              if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+                  return 1;
+              qmp silent{unique_fd(ends[0]), std::chrono::minutes(10)};
+              (void)!::write(fd, "x", 1);
+              const auto opened = silent.open();
+              // Every later question as well: there is no answer to any.
+              const auto asked = silent.ask("quit");
+              return !opened && was_interrupted(opened.error()) && !asked &&
+                             was_interrupted(asked.error())
+                         ? 0
+                         : 1;
+          }) == 0);
+}
+
+TEST_CASE("the stop signal ends the wait for a vsock device that does not come up", "[process]") {
+    const scratch_directory scratch;
+    const auto device = scratch.write("device", "#!/bin/sh\necho; exec sleep 1000\n");
+    std::filesystem::permissions(device, std::filesystem::perms::owner_all);
+    CHECK(status_of(SIGINT, [&](int fd) {
+              link_facts facts;
+              facts.vhost_device_vsock = device;
+              (void)!::write(fd, "x", 1);
+              const auto begun = std::chrono::steady_clock::now();
+              const auto link =
+                  host_link::prepare(link_kind::vhost_device_vsock, facts, scratch.path(), "link");
+              // Its own limit is 10 s, and says something else.
+              return !link && was_interrupted(link.error()) &&
+                             std::chrono::steady_clock::now() - begun < std::chrono::seconds(9)
+                         ? 0
+                         : 1;
+          }) == 0);
+}
+
+TEST_CASE("the stop signal ends a hash of what has no end", "[process]") {
+    CHECK(status_of(SIGINT, [&](int fd) {
+              (void)!::write(fd, "x", 1);
+              const auto hash = hash_file("/dev/zero");
+              return !hash && was_interrupted(hash.error()) ? 0 : 1;
+          }) == 0);
 }

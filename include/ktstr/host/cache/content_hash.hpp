@@ -6,6 +6,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 
 #include <algorithm>
 #include <array>
@@ -72,7 +73,8 @@ private:
     return content_hash{}.add_bytes(text).hex();
 }
 
-/// The hash of a whole file; equal to hash_text() of its content.
+/// The hash of a whole file; equal to hash_text() of its content. The stop signal ends it: a machine's
+/// memory takes seconds.
 [[nodiscard]] inline result<std::string> hash_file(const std::filesystem::path& path) {
     unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!file)
@@ -86,11 +88,13 @@ private:
         off_t data = ::lseek(file.get(), at, SEEK_DATA);
         if (data < 0)
             data = errno == ENXIO ? ::lseek(file.get(), 0, SEEK_END) : at;
-        for (; at < data;) {
+        for (; at < data && stop_signal::received() == 0;) {
             const auto n = std::min<off_t>(data - at, static_cast<off_t>(zeros.size()));
             hash.add_bytes({zeros.data(), static_cast<std::size_t>(n)});
             at += n;
         }
+        if (stop_signal::received() != 0)
+            return plain_error("read", path.string(), "interrupted");
         const ssize_t n = ::pread(file.get(), buffer.data(), buffer.size(), at);
         if (n < 0 && errno == EINTR)
             continue;

@@ -22,10 +22,14 @@ enum class fault : std::uint8_t {
     wrong_topology,        ///< ask the guest for a machine that it is not
     kill_qemu_at_boot,     ///< as soon as the guest runs
     kill_qemu_in_body,     ///< as soon as the body does
+    kill_qemu_at_save,     ///< while a template is saved
+    freeze_qemu_at_start,  ///< its process is stopped before it has said anything
+    freeze_qemu_at_save,
     freeze_guest_at_boot,  ///< it lives and does nothing
     freeze_guest_in_body,
     cut_link_in_body,
     boot_limit,  ///< another one than the machine's own
+    save_limit,
 };
 
 class injected_faults {
@@ -36,13 +40,14 @@ public:
         const auto colon = std::min(text.find(':'), text.size());
         const auto word = text.substr(0, colon);
         injection added{.target = std::string(text.substr(std::min(colon + 1, text.size())))};
-        constexpr std::string_view limit = "boot-limit-ms=";
-        if (word.starts_with(limit)) {
+        constexpr std::string_view of_boot = "boot-limit-ms=", of_save = "save-limit-ms=";
+        if (word.starts_with(of_boot) || word.starts_with(of_save)) {
             std::int64_t ms = 0;
             const char* const end = word.data() + word.size();
-            const auto read = std::from_chars(word.data() + limit.size(), end, ms);
+            const auto read = std::from_chars(word.data() + of_boot.size(), end, ms);
             if (read.ec != std::errc() || read.ptr != end || ms < 0)
                 return false;
+            added.what = word.starts_with(of_boot) ? fault::boot_limit : fault::save_limit;
             added.limit = std::chrono::milliseconds(ms);
         } else {
             const auto known = std::find_if(names.begin(), names.end(),
@@ -60,8 +65,10 @@ public:
         return find(what, test) != nullptr;
     }
     [[nodiscard]] std::optional<std::chrono::milliseconds> boot_limit(std::string_view test) const {
-        const auto* const found = find(fault::boot_limit, test);
-        return found != nullptr ? std::optional(found->limit) : std::nullopt;
+        return limit(fault::boot_limit, test);
+    }
+    [[nodiscard]] std::optional<std::chrono::milliseconds> save_limit(std::string_view test) const {
+        return limit(fault::save_limit, test);
     }
     /// As they were given, for a run inside a machine.
     [[nodiscard]] const std::vector<std::string>& words() const noexcept { return words_; }
@@ -72,15 +79,23 @@ private:
         std::chrono::milliseconds limit{};
         std::string target{};  ///< a test, or "template"; empty: all
     };
-    static constexpr std::array<std::pair<std::string_view, fault>, 7> names{
+    static constexpr std::array<std::pair<std::string_view, fault>, 10> names{
         {{"trust-kvm", fault::trust_kvm},
          {"wrong-topology", fault::wrong_topology},
          {"kill-qemu@boot", fault::kill_qemu_at_boot},
          {"kill-qemu@body", fault::kill_qemu_in_body},
+         {"kill-qemu@save", fault::kill_qemu_at_save},
+         {"freeze-qemu@start", fault::freeze_qemu_at_start},
+         {"freeze-qemu@save", fault::freeze_qemu_at_save},
          {"freeze-guest@boot", fault::freeze_guest_at_boot},
          {"freeze-guest@body", fault::freeze_guest_in_body},
          {"cut-link@body", fault::cut_link_in_body}}};
 
+    [[nodiscard]] std::optional<std::chrono::milliseconds> limit(fault what,
+                                                                 std::string_view test) const {
+        const auto* const found = find(what, test);
+        return found != nullptr ? std::optional(found->limit) : std::nullopt;
+    }
     [[nodiscard]] const injection* find(fault what, std::string_view test) const {
         for (const auto& known : faults_)
             if (known.what == what &&

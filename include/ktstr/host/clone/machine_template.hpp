@@ -171,14 +171,16 @@ public:
 
     [[nodiscard]] result<void> run(const std::filesystem::path& state) {
         std::string command_line;
-        auto started = running_machine::start({.machine = machine_,
-                                               .qemu = request_.qemu.path,
-                                               .links = request_.links,
-                                               .private_dir = request_.private_dir,
-                                               .name = "template",
-                                               .process_cpus = request_.process_cpus,
-                                               .slowdown = request_.slowdown},
-                                              command_line);
+        auto started = running_machine::start(
+            {.machine = machine_,
+             .qemu = request_.qemu.path,
+             .links = request_.links,
+             .private_dir = request_.private_dir,
+             .name = "template",
+             .process_cpus = request_.process_cpus,
+             .slowdown = request_.slowdown,
+             .frozen = request_.faults.has(fault::freeze_qemu_at_start, "template")},
+            command_line);
         if (!started)
             return std::move(started).error();
         vm_ = std::move(*started);
@@ -189,24 +191,26 @@ public:
                                           request_.slowdown) +
                                request_.work);
         deadline_ = clock::now() + limit_;
+        state_path_ = state;
         machine_driver driver(*vm_, request_.stop_fd);
-        driver.disturb(request_.faults, "template", false);
+        driver_ = &driver;
+        driver.disturb(request_.faults, "template", machine_driver::moment::boot);
         driver.run(*this);
-        if (!refused_)
-            saved_ = save(state);
-        vm_->end(!refused_ && saved_);
+        vm_->end(saved_);
         console();
         if (refused_)
             return plain_error("boot a template of", std::string(to_text(machine_.topology)),
                                *refused_);
-        return std::move(saved_);
+        if (failed_)
+            return *std::move(failed_);
+        return {};
     }
 
     /// Who still wanted a CPU when it was saved; empty: it was at rest.
     [[nodiscard]] const std::string& busy() const noexcept { return busy_; }
 
 private:
-    [[nodiscard]] bool done() const override { return rested_ || refused_; }
+    [[nodiscard]] bool done() const override { return saved_ || refused_ || failed_; }
     [[nodiscard]] clock::time_point wake() const override { return deadline_; }
 
     void refuse(std::string why) {
@@ -217,9 +221,13 @@ private:
     }
 
     void tick() override {
-        if (clock::now() < deadline_)
+        if (rested_ && !saving_)
+            save();
+        if (done() || clock::now() < deadline_)
             return;
-        if (closed_)
+        if (saving_)
+            refuse("it did not save its state in " + std::to_string(limit_.count() / 1000) + " s");
+        else if (closed_)
             refuse("it closed its link and did not end");
         else
             refuse(
@@ -270,7 +278,21 @@ private:
     void device_ended() override { refuse("vhost-device-vsock ended"); }
     void stopped() override { refuse("interrupted"); }
 
-    [[nodiscard]] result<void> save(const std::filesystem::path& state) {
+    /// A machine that is being saved is watched as before: QEMU may end or stand still, and a user has
+    /// no more patience than before.
+    void save() {
+        saving_ = true;
+        limit_ = request_.faults.save_limit("template")
+                     .value_or(std::chrono::milliseconds(
+                         static_cast<std::int64_t>(60'000 * std::max(request_.slowdown, 1.0))));
+        deadline_ = clock::now() + limit_;
+        if (auto begun = begin_save(); !begun)
+            return fail(std::move(begun).error());
+        driver_->watch(stream_.get());
+        driver_->disturb(request_.faults, "template", machine_driver::moment::save);
+    }
+
+    [[nodiscard]] result<void> begin_save() {
         // Over vsock the guest keeps no connection across the save; over serial the port stays.
         if (machine_.link == link_kind::vhost_vsock)
             vm_->link().close();
@@ -282,29 +304,45 @@ private:
         int ends[2];
         if (::pipe2(ends, O_CLOEXEC) != 0)
             return system_error("make a pipe for", "a template's state");
-        unique_fd from(ends[0]), to(ends[1]);
-        const unique_fd file(::open(state.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-        if (!file)
-            return cache_error("create", state);
+        stream_ = unique_fd(ends[0]);
+        unique_fd to(ends[1]);
+        state_ =
+            unique_fd(::open(state_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+        if (!state_)
+            return cache_error("create", state_path_);
         if (auto passed = qmp.pass_fd("state", to.get()); !passed)
             return passed;
         to.reset();
         if (auto begun = qmp.ask("migrate", {{"uri", "fd:state"}}); !begun)
             return std::move(begun).error();
+        return {};
+    }
+
+    /// A piece of the state.
+    void input() override {
         char chunk[65536];
-        for (;;) {
-            const auto n = ::read(from.get(), chunk, sizeof chunk);
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n < 0)
-                return system_error("read", "a template's state");
-            if (n == 0)
-                break;
-            if (!write_all(file.get(), {chunk, static_cast<std::size_t>(n)}))
-                return cache_error("write", state);
+        const auto n = ::read(stream_.get(), chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            return;
+        if (n < 0)
+            return fail(system_error("read", "a template's state"));
+        if (n > 0) {
+            if (!write_all(state_.get(), {chunk, static_cast<std::size_t>(n)}))
+                fail(cache_error("write", state_path_));
+            return;
         }
         // The stream has ended; QEMU's own word that nothing was missing follows.
-        return qmp.wait_until_saved();
+        driver_->watch(-1);
+        if (auto whole = vm_->qmp().wait_until_saved(); !whole)
+            return fail(std::move(whole).error());
+        saved_ = true;
+    }
+
+    /// The save came to nothing. Of a QEMU that is gone the end of its process says more, and comes next.
+    void fail(error why) {
+        if (vm_->qmp().closed() && vm_->process().running())
+            return driver_->watch(-1);
+        failed_ = std::move(why);
     }
 
     const template_request& request_;
@@ -314,7 +352,12 @@ private:
     clock::time_point deadline_{};
     std::string busy_;
     std::optional<std::string> refused_;
-    result<void> saved_;
+    std::optional<error> failed_;
+    std::filesystem::path state_path_;
+    unique_fd stream_, state_;          ///< where a save comes from, and goes
+    machine_driver* driver_ = nullptr;  ///< while it runs
+    bool saving_ = false;
+    bool saved_ = false;
     bool rested_ = false;
     bool booted_ = false;
     bool proved_ = false;

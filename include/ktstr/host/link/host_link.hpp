@@ -8,6 +8,7 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/process/child.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
 #include <ktstr/wire/message.hpp>
@@ -343,8 +344,12 @@ private:
             if ((code != ENOENT && code != ECONNREFUSED && code != EAGAIN) ||
                 std::chrono::steady_clock::now() > end)
                 return system_error("connect to vhost-device-vsock at", socket_path, {}, code);
-            pollfd p[2] = {{news.get(), POLLIN, 0}, {made.device_.pidfd(), POLLIN, 0}};
-            ::poll(p, 2, code == ENOENT ? 1000 : 1);
+            pollfd p[3] = {{news.get(), POLLIN, 0},
+                           {made.device_.pidfd(), POLLIN, 0},
+                           {stop_signal::watched_fd(), POLLIN, 0}};
+            ::poll(p, 3, code == ENOENT ? 1000 : 1);
+            if (p[2].revents != 0)
+                return plain_error("start", facts.vhost_device_vsock.string(), "interrupted");
             if (p[1].revents != 0)
                 return plain_error("start", facts.vhost_device_vsock.string(), "it ended at once",
                                    "use a host with /dev/vhost-vsock, or remove the program to "

@@ -14,6 +14,7 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,6 +56,8 @@ public:
 
 class machine_driver {
 public:
+    enum class moment : std::uint8_t { boot, body, save };
+
     machine_driver(running_machine& vm, int stop_fd)
         : vm_(&vm), link_(vm.link()), process_(vm.process()), stop_fd_(stop_fd) {}
     machine_driver(host_link& link, child& process, int stop_fd)
@@ -68,16 +71,29 @@ public:
     /// Waits for this descriptor too, while the guest takes what is sent; -1: for none.
     void watch(int input_fd) { input_fd_ = input_fd; }
 
-    /// Test-only: what goes wrong as soon as the guest runs, or its body.
-    void disturb(const injected_faults& faults, std::string_view test, bool in_body) {
+    /// Test-only: what goes wrong as soon as the guest runs, or its body, or as it is saved.
+    void disturb(const injected_faults& faults, std::string_view test, moment when) {
         if (vm_ == nullptr)
             return;
-        if (faults.has(in_body ? fault::kill_qemu_in_body : fault::kill_qemu_at_boot, test) &&
-            process_.running())
+        const auto strikes = [&](fault at_boot, fault in_body, fault at_save) {
+            return faults.has(when == moment::boot   ? at_boot
+                              : when == moment::body ? in_body
+                                                     : at_save,
+                              test);
+        };
+        if (process_.running() &&
+            strikes(fault::kill_qemu_at_boot, fault::kill_qemu_in_body, fault::kill_qemu_at_save))
             ::kill(process_.pid(), SIGKILL);
-        if (faults.has(in_body ? fault::freeze_guest_in_body : fault::freeze_guest_at_boot, test))
+        if (when == moment::save) {
+            if (process_.running() && faults.has(fault::freeze_qemu_at_save, test))
+                ::kill(process_.pid(), SIGSTOP);
+            return;
+        }
+        if (faults.has(
+                when == moment::body ? fault::freeze_guest_in_body : fault::freeze_guest_at_boot,
+                test))
             (void)vm_->qmp().ask("stop");
-        if (in_body && faults.has(fault::cut_link_in_body, test))
+        if (when == moment::body && faults.has(fault::cut_link_in_body, test))
             link_.cut();
     }
 

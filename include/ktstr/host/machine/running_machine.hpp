@@ -13,6 +13,7 @@
 #include <ktstr/host/machine/placement.hpp>
 #include <ktstr/host/machine/vcpu_threads.hpp>
 #include <ktstr/host/process/child.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/text/shell.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
@@ -22,6 +23,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -51,11 +53,12 @@ struct machine_request {
     std::uint64_t program_size = 0;             ///< of a clone, see wire::resume
     bool mount_files = false;  ///< of a clone: it needs the files of its second disk
     double slowdown = 1;       ///< of this host against a real one, when it is an emulated machine
+    bool frozen = false;       ///< test-only: QEMU is stopped before it has said anything
 };
 
 namespace detail {
 
-/// A copy of a template's memory, holes and all.
+/// A copy of a template's memory, holes and all. The stop signal ends it.
 [[nodiscard]] inline result<void> copy_sparse(const std::filesystem::path& from,
                                               const std::filesystem::path& to) {
     const unique_fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
@@ -72,7 +75,10 @@ namespace detail {
         if (::lseek(out.get(), at, SEEK_SET) < 0)
             return system_error("write", to.string());
         while (at < end) {
-            const auto n = ::sendfile(out.get(), in.get(), &at, static_cast<std::size_t>(end - at));
+            if (stop_signal::received() != 0)
+                return plain_error("copy a template's memory to", to.string(), "interrupted");
+            const auto n = ::sendfile(out.get(), in.get(), &at,
+                                      static_cast<std::size_t>(std::min<off_t>(end - at, 16 << 20)));
             if (n <= 0)
                 return system_error("copy a template's memory to", to.string());
         }
@@ -196,6 +202,8 @@ public:
 
     /// QEMU's own last words are the cause when it ends instead of answering.
     [[nodiscard]] error refused(error fallback) {
+        if (stop_signal::received() != 0)
+            return fallback;  // nobody waits for an end that may not come
         auto said = refusal();
         return said ? *std::move(said) : std::move(fallback);
     }
@@ -241,7 +249,7 @@ public:
     /// that QEMU would have to put away.
     void end(bool orderly) {
         if (process_.running()) {
-            if (orderly && !clone_)
+            if (orderly && !clone_ && stop_signal::received() == 0)
                 (void)qmp_.ask("quit");
             else
                 process_.kill_and_reap();
@@ -362,6 +370,8 @@ private:
         if (!process)
             return std::move(process).error();
         process_ = std::move(*process);
+        if (request.frozen)
+            ::kill(process_.pid(), SIGSTOP);
         link_->release_guest_end();
         qmp_guest.reset();
         console_guest.reset();

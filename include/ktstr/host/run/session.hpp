@@ -18,6 +18,7 @@
 #include <ktstr/host/machine/next_machine.hpp>
 #include <ktstr/host/machine/running_machine.hpp>
 #include <ktstr/host/process/child.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/report/line_tail.hpp>
 #include <ktstr/host/report/reporter.hpp>
@@ -78,7 +79,8 @@ struct session_request {
             .directory = request.clone_directory,
             .program_size = request.program_size,
             .mount_files = request.cell.scheduler->has_program(),
-            .slowdown = request.slowdown};
+            .slowdown = request.slowdown,
+            .frozen = request.faults.has(fault::freeze_qemu_at_start, request.cell.name)};
 }
 
 /// What is left of an attempt besides the event: the files for the artefacts.
@@ -116,7 +118,9 @@ public:
         }
         events_(started_event(request_.cell, request_.attempt));
         if (auto started = request_.machine ? start_machine(std::move(prepared)) : start_keeper();
-            !started)
+            !started && stop_signal::received() != 0)
+            tell(happened::stopped{});
+        else if (!started)
             tell(happened::not_begun{.words = started.error().message()});
         else if (meanwhile && !done())
             meanwhile();
@@ -195,7 +199,7 @@ private:
         if (auto going = vm_->go(); !going)
             return going;
         driver_.emplace(*vm_, request_.stop_fd);
-        driver_->disturb(request_.faults, request_.cell.name, false);
+        driver_->disturb(request_.faults, request_.cell.name, machine_driver::moment::boot);
         tell(happened::let_go{});
         return {};
     }
@@ -263,7 +267,7 @@ private:
         if (effects.entered == wire::guest_stage::body) {
             result_.event.start_s = seconds_of(now - begun_);
             waited_before_ = vm_ ? vm_->waited_ns() : std::nullopt;
-            driver_->disturb(request_.faults, request_.cell.name, true);
+            driver_->disturb(request_.faults, request_.cell.name, machine_driver::moment::body);
         } else if (effects.entered == wire::guest_stage::collecting) {
             if (const auto waited = vm_ ? vm_->waited_ns() : std::nullopt; waited && waited_before_)
                 result_.event.steal_host_ns = *waited - *waited_before_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // QEMU's machine protocol over an inherited socket: thread ids, the truth about steal time, stop
-// and quit. Blocking, with a limit on every answer. Host side.
+// and quit. Blocking, with a limit on every answer; the stop signal ends each wait. Host side.
 #pragma once
 
 #include <ktstr/base/result.hpp>
@@ -8,6 +8,7 @@
 #include <ktstr/host/json/read.hpp>
 #include <ktstr/host/json/value.hpp>
 #include <ktstr/host/json/write.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -39,6 +40,8 @@ public:
         : fd_(std::move(fd)), patience_(patience) {}
 
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    /// Whether QEMU has closed the connection, as its end does.
+    [[nodiscard]] bool closed() const noexcept { return closed_; }
 
     /// Reads the greeting and leaves negotiation mode.
     [[nodiscard]] result<void> open() {
@@ -242,10 +245,13 @@ private:
                 return plain_error("talk to QEMU", "over QMP", "its answer has no end");
             const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
                 end - std::chrono::steady_clock::now());
-            pollfd p{fd_.get(), POLLIN, 0};
-            const int ready = left.count() > 0 ? ::poll(&p, 1, static_cast<int>(left.count())) : 0;
+            pollfd p[2] = {{fd_.get(), POLLIN, 0}, {stop_signal::watched_fd(), POLLIN, 0}};
+            const int ready = left.count() > 0 ? ::poll(p, 2, static_cast<int>(left.count())) : 0;
             if (ready < 0 && errno == EINTR)
                 continue;
+            // What it has said already is still worth hearing.
+            if (ready > 0 && p[0].revents == 0)
+                return plain_error("talk to QEMU", "over QMP", "interrupted");
             if (ready <= 0)
                 return plain_error("talk to QEMU", "over QMP",
                                    "no answer in " + std::to_string(limit.count()) + " ms");
@@ -253,8 +259,10 @@ private:
             const auto n = ::read(fd_.get(), chunk, sizeof chunk);
             if (n < 0 && errno == EINTR)
                 continue;
-            if (n <= 0)
+            if (n <= 0) {
+                closed_ = true;
                 return plain_error("talk to QEMU", "over QMP", "it closed the connection");
+            }
             buffer_.append(chunk, static_cast<std::size_t>(n));
         }
     }
@@ -263,6 +271,7 @@ private:
     std::chrono::milliseconds patience_{};
     std::string buffer_;
     bool resumed_ = false;
+    bool closed_ = false;
     std::string migration_;  ///< where a save or a load is, in QEMU's words
 };
 
