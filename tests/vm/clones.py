@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -30,13 +31,14 @@ def require(condition, sentence):
         wrong.append(sentence)
 
 
-def run(case, *arguments, which=None, environment=None):
+def run(case, *arguments, which=None, environment=None, address_space=None):
     """(exit code, the "test" events in order, standard output and error)"""
     report = os.path.join(place, "report.json")
     done = subprocess.run([which or program, "--accel", "tcg", "--json", report, "--artifacts",
                            os.path.join(place, "artifacts"), *arguments],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", timeout=expect.patience(600), env={**os.environ, **base, **(environment or {})})
+                          errors="replace", timeout=expect.patience(600), env={**os.environ, **base, **(environment or {})},
+                          preexec_fn=address_space and (lambda: resource.setrlimit(resource.RLIMIT_AS, (address_space,) * 2)))
     events = [json.loads(line) for line in open(report)]
     print("tried:", case, flush=True)
     if wrong:
@@ -158,6 +160,16 @@ for how, which in (((), program), (("--no-clone",), program), ((), edited)):
 require(len({tuple(sorted(v)) for v in verdicts.values()}) == 1, f"cold and cloned disagree: {verdicts}")
 code, events, said = run("a cold boot says why", "--filter", "boots_cold")
 require("booted cold: the test asks for it" in said, "no reason for the cold boot")
+
+# ---- what this host can't start is not the template's fault ---------------------------------------
+known = templates()
+code, events, said = run("a host that is short of memory", "--filter", "identity", address_space=600 << 20)
+require(code == 2 and "the clone could not be started" in said and "its template stays" in said,
+        f"short of memory: exit code {code}, {events}\n{said}")
+require(templates() == known, "a host that is short of memory cost a sound template")
+code, events, said = run("and with memory", "--filter", "identity")
+require(code == 0 and events[0]["boot"] == "clone" and "booting a template" not in said,
+        f"after the shortage: exit code {code}, {events}\n{said}")
 
 # ---- what is damaged ------------------------------------------------------------------------------
 for t in templates():

@@ -89,12 +89,7 @@ public:
         const auto key = template_key(request_for(planned));
         if (!key)
             return false;
-        std::shared_ptr<slot> there;
-        {
-            const std::lock_guard lock(mutex_);
-            if (const auto found = slots_.find(*key); found != slots_.end())
-                there = found->second;
-        }
+        const auto there = slot_of(*key);
         if (!there)
             return false;
         const std::unique_lock lock(there->making, std::try_to_lock);
@@ -109,12 +104,7 @@ public:
     /// every test would wait for the next one too. Returns what was done, in words.
     [[nodiscard]] std::string distrust(clone& broken, const std::string& what) {
         const auto key = broken.source.key;
-        std::shared_ptr<slot> there;
-        {
-            const std::lock_guard lock(mutex_);
-            if (const auto found = slots_.find(key); found != slots_.end())
-                there = found->second;
-        }
+        const auto there = slot_of(key);
         const auto gone = cache_.set_aside(template_kind, key, *broken.source.directory);
         broken.source.in_use.reset();
         if (there) {
@@ -130,11 +120,33 @@ public:
                      : "its template has been taken out of the cache before";
     }
 
+    /// Leaves a template alone whose clone was never let go: nothing is known against it. One that others
+    /// have taken out of the cache meanwhile is asked for anew. Returns what was done, in words.
+    [[nodiscard]] std::string trust(const clone& unstarted) {
+        const auto key = unstarted.source.key;
+        if (detail::is_same_file(unstarted.source.directory->get(),
+                                 cache_.entry_path(template_kind, key)))
+            return "its template stays";
+        if (const auto there = slot_of(key)) {
+            const std::lock_guard lock(there->making);
+            if (there->made && *there->made &&
+                (*there->made)->directory == unstarted.source.directory)
+                there->made.reset();
+        }
+        return "its template is not there any more";
+    }
+
 private:
     struct slot {
         std::mutex making;
         std::optional<result<machine_template>> made;
     };
+
+    [[nodiscard]] std::shared_ptr<slot> slot_of(const std::string& key) {
+        const std::lock_guard lock(mutex_);
+        const auto found = slots_.find(key);
+        return found != slots_.end() ? found->second : nullptr;
+    }
 
     /// Where a template boots. All CPUs of an emulated host share one real CPU: a vCPU that spins while
     /// it waits for another one takes the time that the other needs. On two of them the host's own

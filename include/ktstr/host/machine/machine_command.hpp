@@ -49,6 +49,7 @@ public:
         vm_ = std::move(*started);
         if (auto going = vm_->go(); !going)
             return std::move(going).error();
+        let_go_ = true;
         deadline_ =
             clock::now() + boot_limit(request_.machine.accel,
                                       request_.machine.topology.total_cpus(), request_.slowdown);
@@ -64,6 +65,10 @@ public:
 
     [[nodiscard]] std::string console_text() const {
         return vm_ ? vm_->console().text() : std::string{};
+    }
+    /// Of a clone that did not come up: whether it ran, or QEMU had its state.
+    [[nodiscard]] bool blames_template() const noexcept {
+        return let_go_ || (vm_ && vm_->refused_state());
     }
     [[nodiscard]] const std::string& command_line() const noexcept { return command_line_; }
     [[nodiscard]] double dilation() const noexcept { return dilation_; }
@@ -179,6 +184,7 @@ private:
     clock::time_point next_look_ = clock::time_point::max();
     double dilation_ = 1;
     std::uint64_t token_ = 0;
+    bool let_go_ = false;
     bool running_ = false;
     bool closed_ = false;
 };

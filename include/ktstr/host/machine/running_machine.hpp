@@ -77,8 +77,9 @@ namespace detail {
         while (at < end) {
             if (stop_signal::received() != 0)
                 return plain_error("copy a template's memory to", to.string(), "interrupted");
-            const auto n = ::sendfile(out.get(), in.get(), &at,
-                                      static_cast<std::size_t>(std::min<off_t>(end - at, 16 << 20)));
+            const auto n =
+                ::sendfile(out.get(), in.get(), &at,
+                           static_cast<std::size_t>(std::min<off_t>(end - at, 16 << 20)));
             if (n <= 0)
                 return system_error("copy a template's memory to", to.string());
         }
@@ -129,15 +130,19 @@ public:
         if (auto loaded = load(); !loaded)
             return loaded;
         if (auto going = qmp_.ask("cont"); !going)
-            return refused(std::move(going).error());
+            return state_refused(std::move(going).error());
         if (!clone_)
             return {};
         // A kernel may refuse a call to a machine whose vsock device has not started.
         if (link_->calls())
             if (auto running = qmp_.wait_until_running(); !running)
-                return refused(std::move(running).error());
+                return state_refused(std::move(running).error());
         return say_first_word();
     }
+
+    /// Whether QEMU had a clone's state when it failed, and so may have failed over it. Whatever fails
+    /// before is not the template's fault: memory, descriptors, a QEMU that can't start.
+    [[nodiscard]] bool refused_state() const noexcept { return refused_state_; }
 
     /// Calls a clone again whose transport was reset under the first call, which is how a virtual
     /// machine learns over vsock that it has a new address. False when it has spoken already, or was
@@ -281,8 +286,13 @@ private:
             return refused(std::move(passed).error());
         state_.reset();
         if (auto begun = qmp_.ask("migrate-incoming", {{"uri", "fd:state"}}); !begun)
-            return refused(std::move(begun).error());
+            return state_refused(std::move(begun).error());
         return {};
+    }
+
+    [[nodiscard]] error state_refused(error why) {
+        refused_state_ = clone_;
+        return refused(std::move(why));
     }
 
     [[nodiscard]] result<wire::resume> first_word() const {
@@ -419,6 +429,7 @@ private:
     std::chrono::milliseconds patience_{};
     int calls_ = 0;
     bool has_steal_ = false;
+    bool refused_state_ = false;
 };
 
 }  // namespace ktstr::host

@@ -222,12 +222,17 @@ namespace detail {
         if (ended || woke || !outer->is_clone() || stop_signal::received() != 0)
             break;
         // Nothing has run in it: another machine may.
-        const auto gone =
-            cache(host.cache_root)
-                .set_aside(template_kind, outer->template_key, *outer->template_directory);
-        why_cold = std::string("its template did not wake up and ") +
-                   (gone ? "is taken out of the cache: " : "can't be taken out of the cache: ") +
-                   ended.error().message();
+        if (run->blames_template()) {
+            const auto gone =
+                cache(host.cache_root)
+                    .set_aside(template_kind, outer->template_key, *outer->template_directory);
+            why_cold =
+                std::string("its template did not wake up and ") +
+                (gone ? "is taken out of the cache: " : "can't be taken out of the cache: ") +
+                ended.error().message();
+        } else {
+            why_cold = "its clone could not be started: " + ended.error().message();
+        }
         outer->state.clear();
     }
     events.stop_ticking();

@@ -92,6 +92,9 @@ public:
     [[nodiscard]] std::string distrust(machine_source& source, const std::string& what) {
         return clones_.distrust(source.clone, what);
     }
+    [[nodiscard]] std::string trust(const machine_source& source) {
+        return clones_.trust(source.clone);
+    }
 
 private:
     /// Makes it a machine that boots.

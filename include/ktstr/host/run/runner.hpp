@@ -154,12 +154,17 @@ private:
         share.release();
         if (done.remains.interrupted)
             return {std::move(done.event), true};
-        if (source->is_clone() && !done.remains.said_hello) {
-            // A template that does not wake is not believed again, and the cell gets a machine that
-            // boots: its body has not begun.
+        if (source->is_clone() && !done.remains.said_hello &&
+            done.event.why != reason::requirement) {
+            // The cell gets a machine that boots: its body has not begun. A template that does not wake
+            // is not believed again; one whose clone this host could not even start is as good as
+            // before.
             const auto what = done.event.message;
             const auto why =
-                "the clone did not come up (" + what + "); " + machines_.distrust(*source, what);
+                done.remains.blames_template
+                    ? "the clone did not come up (" + what + "); " +
+                          machines_.distrust(*source, what)
+                    : "the clone could not be started (" + what + "); " + machines_.trust(*source);
             return run_attempt(one, attempt, beside, &why);
         }
         blame_kvm(request, done);

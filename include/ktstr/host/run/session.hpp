@@ -91,7 +91,8 @@ struct session_remains {
     std::string output;
     bool interrupted = false;
     bool kvm_died = false;
-    bool said_hello = false;  ///< the guest came up
+    bool said_hello = false;       ///< the guest came up
+    bool blames_template = false;  ///< it did not, although it was let go or QEMU had its state
 };
 
 struct session_result {
@@ -124,8 +125,10 @@ public:
             tell(happened::not_begun{.words = started.error().message()});
         else if (meanwhile && !done())
             meanwhile();
-        if (driver_)
+        if (driver_) {
+            driver_ran_ = true;
             driver_->run(*this);
+        }
         end_machine();
         write_down();
         return std::move(result_);
@@ -337,6 +340,8 @@ private:
         auto& left = result_.remains;
         left.interrupted = seen.end == attempt_end::stopped;
         left.said_hello = attempt_.dilation().has_value();
+        left.blames_template = !left.said_hello && !request_.clone_state.empty() &&
+                               (driver_ran_ || (vm_ && vm_->refused_state()));
         if (!vm_)
             return;
         if (e.result != verdict::pass)
@@ -373,6 +378,7 @@ private:
     std::unique_ptr<host_link> keeper_link_;
     child keeper_;
     std::optional<machine_driver> driver_;
+    bool driver_ran_ = false;  ///< and so the guest did
     std::optional<std::uint64_t> waited_before_;
     line_tail output_tail_;
 };
