@@ -74,7 +74,12 @@ def column(link):
         limit = 5 * whole["total_s"] + SILENT_MS / 1000 + 5 * max(event["dilation"] or 1, whole["dilation"])
         boot = "clone" if link in CLONED and not name.endswith("_cold") and name not in END_COLD else "cold"
         require(event["total_s"] <= limit, f"{link}: {name}: took {event['total_s']:.1f} s, its limit is {limit:.1f} s")
-        require(event["boot"] == boot, f"{link}: {name}: booted {event['boot']}, expected {boot}")
+        # In a nested run on a slow host a template may not be there in time, and says so; everything else holds for
+        # the machine that boots instead.
+        if link == "nested" and boot == "clone" and event["boot"] == "cold":
+            require("booted cold: " in said, f"{link}: {name}: booted cold, and nothing says why")
+        else:
+            require(event["boot"] == boot, f"{link}: {name}: booted {event['boot']}, expected {boot}")
         print(f"{link:20} {name:24} {event['verdict']}/{event['reason']} {event['boot']:6} {event['total_s']:6.1f} s "
               f"of {limit:.0f}")
     for name, word in (("panics_at_boot", "Kernel panic"), ("complains_at_boot", "Oops: "),

@@ -4,10 +4,12 @@
 
 #include <chrono>
 #include <fstream>
+#include <set>
 #include <string>
 #include <thread>
 
 #include <dirent.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -17,24 +19,30 @@ using namespace std::chrono_literals;
 namespace {
 
 /// Kills `wanted` of this body's workers, as soon as they are there, in a way that looks like a crash.
-void crash_workers(int wanted) {
+/// Ahead of the workers themselves: their step does not wait for it.
+void crash_workers(std::size_t wanted) {
+    const sched_param lowest{1};
+    ::sched_setscheduler(0, SCHED_FIFO, &lowest);
     const auto end = std::chrono::steady_clock::now() + 60s;
-    for (int killed = 0; killed < wanted && std::chrono::steady_clock::now() < end;) {
+    // One that was struck may take a while to die.
+    for (std::set<std::string> struck;
+         struck.size() < wanted && std::chrono::steady_clock::now() < end;) {
         DIR* const all = ::opendir("/proc");
         while (const dirent* entry = ::readdir(all)) {
             std::ifstream stat("/proc/" + std::string(entry->d_name) + "/stat");
             std::string pid, comm, state;
             int parent = 0;
-            if (killed < wanted && stat >> pid >> comm >> state >> parent &&
-                comm == "(ktstr-worker)" && parent == ::getpid() && state != "Z")
-                killed += ::kill(std::stoi(pid), SIGSEGV) == 0 ? 1 : 0;
+            if (struck.size() < wanted && stat >> pid >> comm >> state >> parent &&
+                comm == "(ktstr-worker)" && parent == ::getpid() && !struck.contains(pid) &&
+                ::kill(std::stoi(pid), SIGSEGV) == 0)
+                struck.insert(pid);
         }
         ::closedir(all);
         std::this_thread::yield();
     }
 }
 
-scenario_result run_and_crash(context& ctx, int wanted, cgroup_def def) {
+scenario_result run_and_crash(context& ctx, std::size_t wanted, cgroup_def def) {
     std::thread killer(crash_workers, wanted);
     auto result = execute_steps(ctx, {step{.setup = {std::move(def)}}});
     killer.join();
