@@ -184,9 +184,9 @@ if kernels:
     nothing_left("two runs at once on one cache")
 
 # ---- signals --------------------------------------------------------------------------------------
-def interrupted(case, how, when, code):
+def interrupted(case, how, when, code, test="never_returns"):
     """Sends `how` once `when` has been seen in what the run says; nothing may be left."""
-    run = subprocess.Popen([program, "--filter", "never_returns", "--accel", "tcg", "--verbose", "--artifacts",
+    run = subprocess.Popen([program, "--filter", test, "--accel", "tcg", "--verbose", "--artifacts",
                             place + "/artifacts"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, env=base, text=True)
     heard = ""
@@ -208,6 +208,14 @@ def interrupted(case, how, when, code):
 for stage in ("start never_returns", "never_returns: boot", "never_returns: body"):
     interrupted(f"SIGINT at '{stage}'", signal.SIGINT, stage, 3)
     interrupted(f"SIGKILL at '{stage}'", signal.SIGKILL, stage, -signal.SIGKILL)
+# A body on the host has made processes that neither end with it nor are known to anybody.
+alone = "on_the_host_leaves_processes_and_waits"
+for how, code in ((signal.SIGINT, 3), (signal.SIGKILL, -signal.SIGKILL)):
+    interrupted(f"{how.name} of a body on the host", how, "somebody is there", code, alone)
+ended("a body on the host that kills its keeper", 2, "the keeper of the body ended without an outcome", command=[
+    program, "--filter", "on_the_host_kills_its_keeper", "--artifacts", place + "/artifacts"])
+ended("a body on the host that leaves processes", 0, "1 passed", command=[
+    program, "--filter", "on_the_host_leaves_processes_behind"])
 
 # ---- arguments and reports ------------------------------------------------------------------------
 ended("a filter that selects nothing", 5, "nosuchtest", command=[program, "--filter", "nosuchtest"])

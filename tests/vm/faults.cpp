@@ -4,8 +4,10 @@
 #include <ktstr/ktstr.hpp>
 
 #include <cstring>
+#include <string_view>
 
 #include <fcntl.h>
+#include <sys/klog.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
@@ -29,20 +31,28 @@ void wait() {
         ::pause();
 }
 
-/// In the first process of a machine whose kernel was started with this word (the kernel hands unknown
+/// In the first process of a machine whose kernel was started with such a word (the kernel hands unknown
 /// ones on as environment): writes on the console what a kernel writes when it oopses, and boots on. A
-/// host has nothing else to tell a real one by.
+/// host has nothing else to tell a real one by. Or has the console keep quiet first, and writes it where
+/// the kernel keeps its words.
 void complain(int, char**, char** environment) {
-    bool wanted = false;
-    for (char** word = environment; *word != nullptr; ++word)
+    bool wanted = false, silent = false;
+    for (char** word = environment; *word != nullptr; ++word) {
         wanted = wanted || std::strcmp(*word, "KTSTR_TEST_COMPLAINT=1") == 0;
-    if (::getpid() != 1 || !wanted)
+        silent = silent || std::strcmp(*word, "KTSTR_TEST_COMPLAINT=silent") == 0;
+    }
+    if (::getpid() != 1 || (!wanted && !silent))
         return;
     const char* const place = "/serial";
-    ::mknod(place, S_IFCHR | 0600, makedev(4, 64));
+    constexpr int set_console_level = 8;
+    if (silent)
+        ::klogctl(set_console_level, nullptr, 1);
+    ::mknod(place, S_IFCHR | 0600, silent ? makedev(1, 11) : makedev(4, 64));
     const int fd = ::open(place, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-    const char line[] = "\n[    1.000000] Oops: 0002 [#1] of a test\n";
-    [[maybe_unused]] const auto n = ::write(fd, line, sizeof line - 1);
+    constexpr std::string_view line = "\n[    1.000000] Oops: 0002 [#1] of a test\n";
+    constexpr std::string_view record = "<2>Oops: 0002 [#1] of a test\n";
+    const auto said = silent ? record : line;
+    [[maybe_unused]] const auto n = ::write(fd, said.data(), said.size());
     ::tcdrain(fd);
     ::close(fd);
     ::unlink(place);
@@ -67,6 +77,11 @@ KTSTR_TEST(panics_at_boot_cold, duration = 1s, kernel_args = {"mem=60M"}, no_clo
 KTSTR_TEST(complains_at_boot, duration = 1s, kernel_args = {"KTSTR_TEST_COMPLAINT=1"}) {}
 KTSTR_TEST(complains_at_boot_cold, duration = 1s, kernel_args = {"KTSTR_TEST_COMPLAINT=1"},
            no_clone) {}
+
+KTSTR_TEST(complains_unheard_at_boot, duration = 1s,
+           kernel_args = {"KTSTR_TEST_COMPLAINT=silent"}) {}
+KTSTR_TEST(complains_unheard_at_boot_cold, duration = 1s,
+           kernel_args = {"KTSTR_TEST_COMPLAINT=silent"}, no_clone) {}
 
 // With a template of its own: one whose clone did not come up is not tried again in a run.
 KTSTR_TEST(killed_at_boot, duration = 1s, kernel_args = {"KTSTR_TEST_KILLED=1"}) {}

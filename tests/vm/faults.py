@@ -26,6 +26,7 @@ STRUCK = {
     "lives": (None, ("pass", None)),
     "panics_at_boot": (None, ("fail", "panic")),
     "complains_at_boot": (None, ("fail", "oops")),
+    "complains_unheard_at_boot": (None, ("fail", "oops")),
     "killed_at_boot": ("kill-qemu@boot", ("inconclusive", "infrastructure")),
     "silent_at_boot": ("freeze-guest@boot", ("inconclusive", "boot_timeout")),
     "panics_in_body": (None, ("fail", "panic")),
@@ -33,7 +34,7 @@ STRUCK = {
     "cut_in_body": ("cut-link@body", ("fail", "guest_exit")),
 }
 # A clone that does not wake is given up for a machine that boots, so these end cold however they began.
-END_COLD = {"panics_at_boot", "complains_at_boot", "killed_at_boot", "silent_at_boot"}
+END_COLD = {"panics_at_boot", "complains_at_boot", "complains_unheard_at_boot", "killed_at_boot", "silent_at_boot"}
 CLONED = {"virtio-serial", "vhost-vsock", "nested"}
 
 

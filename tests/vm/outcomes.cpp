@@ -92,6 +92,19 @@ std::string module_that_oopses(const std::string& path) {
     return image;
 }
 
+/// Checks something when it comes to life, where a machine's kernel was started with that word, which the
+/// kernel hands on as environment.
+const struct checks_at_birth {
+    checks_at_birth() {
+        const char* const wish = std::getenv("KTSTR_TEST_GLOBAL");
+        const int at_birth = 1;
+        if (wish != nullptr && std::string_view(wish) == "fails")
+            KTSTR_CHECK(at_birth == 2);
+        if (wish != nullptr && std::string_view(wish) == "passes")
+            KTSTR_CHECK(at_birth == 1);
+    }
+} checked_at_birth;
+
 }  // namespace
 
 KTSTR_TEST(passes, duration = 1s) {
@@ -142,6 +155,22 @@ KTSTR_TEST(a_forked_child_returns, duration = 1s) {
 }
 
 // Out of the body, but not the body's end: the parent goes on, and is not what failed.
+// A child that has closed everything can't say what became of it; that it threw is known all the same.
+KTSTR_TEST(throws_unheard_in_a_forked_child, duration = 1s) {
+    const pid_t child = ::fork();
+    KTSTR_REQUIRE(child >= 0);
+    if (child == 0) {
+        ::close_range(3, ~0U, 0);
+        throw std::runtime_error("thrown by the child");
+    }
+    int status = -1;
+    KTSTR_CHECK(::waitpid(child, &status, 0) == child);
+}
+
+// The program's globals come to life in the body's process, so what they check counts.
+KTSTR_TEST(a_global_fails_a_check, duration = 1s, kernel_args = {"KTSTR_TEST_GLOBAL=fails"}) {}
+KTSTR_TEST(a_global_passes_a_check, duration = 1s, kernel_args = {"KTSTR_TEST_GLOBAL=passes"}) {}
+
 KTSTR_TEST(throws_in_a_forked_child, duration = 1s) {
     const pid_t child = ::fork();
     KTSTR_REQUIRE(child >= 0);
@@ -400,14 +429,41 @@ KTSTR_TEST(on_the_host_passes, host_only, duration = 1s) {
     KTSTR_CHECK(::getpid() != 1);
 }
 
+/// A process that outlives whoever waits for its parent's end.
+static void leave_somebody_behind() {
+    if (::fork() == 0) {
+        ::setsid();
+        ::fork();
+        for (;;)
+            ::pause();
+    }
+}
+
+KTSTR_TEST(on_the_host_kills_its_keeper, host_only, duration = 1s) {
+    leave_somebody_behind();
+    ::kill(::getppid(), SIGKILL);
+    for (;;)
+        ::pause();
+}
+
+KTSTR_TEST(on_the_host_leaves_processes_and_waits, host_only, duration = 1s, timeout = 300s,
+           tags = {"interrupted"}) {
+    leave_somebody_behind();
+    std::puts("somebody is there");
+    for (;;)
+        ::pause();
+}
+
+KTSTR_TEST(on_the_host_leaves_processes_behind, host_only, duration = 1s) {
+    leave_somebody_behind();
+}
+
 KTSTR_TEST(on_the_host_crashes, host_only, duration = 1s) {
     ::raise(SIGSEGV);
 }
 
 KTSTR_TEST(on_the_host_never_returns, host_only, duration = 1s, timeout = 1s) {
-    if (::fork() == 0)
-        for (;;)
-            ::pause();
+    leave_somebody_behind();
     for (;;)
         ::pause();
 }

@@ -15,6 +15,9 @@ EXPECTED = {
     "fails_in_a_forked_child": ("fail", "check"),
     "a_forked_child_returns": ("fail", "check"),
     "throws_in_a_forked_child": ("fail", "exception"),
+    "throws_unheard_in_a_forked_child": ("fail", "exception"),
+    "a_global_fails_a_check": ("fail", "check"),
+    "a_global_passes_a_check": ("pass", None),
     "skips_in_a_forked_child": ("fail", "exception"),
     "catches_in_a_forked_child": ("pass", None),
     "skips_at_length": ("skip", "skipped"),
@@ -49,6 +52,8 @@ EXPECTED = {
     "requires_kvm_here": ("skip", "requirement"),
     "wants_more_host_cpus_than_there_are": ("skip", "requirement"),
     "on_the_host_passes": ("pass", None),
+    "on_the_host_kills_its_keeper": ("inconclusive", "infrastructure"),
+    "on_the_host_leaves_processes_behind": ("pass", None),
     "on_the_host_crashes": ("fail", "signal"),
     "on_the_host_never_returns": ("fail", "timeout"),
 }
@@ -65,7 +70,7 @@ def require(condition, sentence):
 
 
 def run(expected, *arguments):
-    code, events, said, checks = expect.run(program, "--accel", "tcg", *arguments,
+    code, events, said, checks = expect.run(program, "--accel", "tcg", "--exclude", "*_and_waits", *arguments,
                                             environment={"KTSTR_CPU_CAP": "2"}, timeout=1500)
     found = expect.compare(events, expected)
     if code != 1:
@@ -110,6 +115,8 @@ if not wrong:
     require(events["passes"]["artifacts"] is None, "passes: leaves no files")
     require(events["panics"]["artifacts"] is not None, "panics: leaves its files")
     require(events["passes"]["dilation"] >= 1, "passes: dilation is measured")
+    require("at_birth == 2 (1 == 2)" in events["a_global_fails_a_check"]["message"], "a global's check, with its operands")
+    require(events["a_global_passes_a_check"]["checks"] == 1, "a global's check counts when it passes, too")
     require(any(c["test"] == "fails_in_a_forked_child" for c in checks), "a forked child's check arrives")
     require("bytes of output beyond the limit were dropped" in said, "writes_100_mb: says what was dropped")
     require("Kernel panic" in said, "panics: the console's last lines are shown")

@@ -16,8 +16,10 @@
 #include <ktstr/guest/scheduler.hpp>
 #include <ktstr/linux/clock.hpp>
 #include <ktstr/linux/exit_text.hpp>
+#include <ktstr/linux/marked_processes.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/version.hpp>
+#include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -25,6 +27,8 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -75,6 +79,8 @@ public:
             body_.emplace(std::move(*made));
         if (options_.is_init)
             seen_.emplace(read_machine("/sys"));
+        repeat_silenced_words();
+        ready_ = true;
     }
     [[nodiscard]] const observed_machine& machine() {
         if (!seen_)
@@ -98,6 +104,8 @@ public:
     void serve() {
         if (!signals_)
             harden();
+        if (!ready_)
+            repeat_silenced_words();
         if (kernel_words_)
             ::lseek(kernel_words_.get(), 0, SEEK_END);  // what was said before is no test's
         utsname names{};
@@ -234,12 +242,23 @@ private:
         core_.on_body_end(std::move(end));
     }
 
+    /// The host reads from the console how the boot went. Where the console was told to keep quiet, it is put
+    /// there now.
+    void repeat_silenced_words() {
+        const auto level = read_kernel_file("/proc/sys/kernel/printk");
+        if (level && std::strtoul(level->c_str(), nullptr, 10) < console_level)
+            while (repeat_kernel_words()) {
+            }
+    }
+
     /// Puts on the console what the kernel said during the body and may not have printed yet: the host ends
     /// the machine with the outcome. So such a line may be there twice.
-    void repeat_kernel_words() {
+    /// False: there is no more.
+    bool repeat_kernel_words() {
         char record[8192];
         bool any = false;
-        for (int records = 0; kernel_words_ && records < 256; ++records) {
+        int records = 0;
+        for (; kernel_words_ && records < 256; ++records) {
             const auto n = ::read(kernel_words_.get(), record, sizeof record - 1);
             if (n < 0 && errno == EPIPE)
                 continue;  // overwritten by newer ones
@@ -253,7 +272,7 @@ private:
             const auto text = all.find(';');
             if (text == std::string_view::npos ||
                 std::sscanf(record, "%u,%*u,%llu", &priority, &microseconds) != 2 ||
-                (priority & 7U) > 4)  // the console's level: warnings and worse
+                (priority & 7U) >= console_level)
                 continue;
             const auto line = all.substr(text + 1, all.find('\n', text) - text - 1);
             std::fprintf(stderr, "[%5llu.%06llu] %.*s\n", microseconds / 1'000'000,
@@ -262,6 +281,7 @@ private:
         }
         if (any)
             ::tcdrain(STDERR_FILENO);
+        return records == 256;
     }
 
     // ---- what agent_core has done --------------------------------------------------------------
@@ -320,26 +340,23 @@ private:
             ::kill(body_->pid(), SIGKILL);
     }
 
-    /// Ends every process of the test. PID 1 owns all there are; the keeper of a host_only body owns
-    /// what it started, and as a subreaper inherits whatever that leaves behind, generation by
-    /// generation, until the list is empty.
+    /// Ends every process of the test: PID 1 owns all there are, the keeper of a host_only body what has
+    /// its mark.
     void end_children() override {
         if (options_.is_init) {
             ::kill(-1, SIGKILL);
             return;
         }
-        const auto path = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
-        for (int generation = 0; generation < 64; ++generation) {
-            const auto children = read_kernel_file(path);
-            std::string_view rest = children ? std::string_view(*children) : std::string_view{};
-            bool any = false;
-            while (const auto pid = detail::take_number(rest)) {
-                any = true;
-                ::kill(static_cast<pid_t>(*pid), SIGKILL);
-                ::waitpid(static_cast<pid_t>(*pid), nullptr, 0);
-            }
-            if (!any)
-                return;
+        // The last one: a keeper may be the child of another keeper's body.
+        std::string_view mark;
+        for (char** entry = environ; *entry != nullptr; ++entry)
+            if (const std::string_view text(*entry);
+                text.starts_with(wire::keeper_variable) &&
+                text.substr(std::strlen(wire::keeper_variable)).starts_with('='))
+                mark = text;
+        if (!mark.empty())
+            kill_marked(mark);
+        while (::waitpid(-1, nullptr, WNOHANG) > 0) {
         }
     }
 
@@ -365,8 +382,11 @@ private:
         void operator()(const auto& message) const { to.send(message); }
     };
 
+    static constexpr unsigned console_level = 5;  ///< warnings and worse, as on the command line
+
     link link_;
     agent_options options_;
+    bool ready_ = false;  ///< in a template, before it was saved
     agent_core core_{*this};
     sender send_{link_};
     unique_fd signals_;

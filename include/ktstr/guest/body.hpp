@@ -53,6 +53,7 @@ namespace ktstr::guest {
 struct body_counters {
     std::atomic<std::uint64_t> checks{0};
     std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> forked_ends{0};  ///< of forked processes that ended by an exception
 };
 
 namespace detail {
@@ -161,12 +162,13 @@ inline void renew_random_bytes() {
 [[noreturn]] inline void run_body_child(const test_case& test, const context_data& data,
                                         int report_fd, body_counters& counters) {
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+    // Before the program's globals come to life: a check in one of them counts.
+    detail::current_report() = {report_fd, &counters};
     // The image of this process is its template's, which all clones share.
     if (initialisers::run()) {
         detail::renew_random_bytes();
         detail::renew_stack_canary();
     }
-    detail::current_report() = {report_fd, &counters};
     worker_sink() = [](const wire::worker& w) { detail::send_report(w); };
     context ctx(data);
     const pid_t self = ::getpid();
@@ -177,6 +179,8 @@ inline void renew_random_bytes() {
         if (end.verdict == verdict::pass)
             ::_exit(0);
         end.message += " (in a process that the body forked)";
+        // It may have closed the way of its report.
+        counters.forked_ends.fetch_add(1);
         detail::send_report(forked_end{std::move(end)});
         ::_exit(1);
     }
@@ -251,6 +255,11 @@ namespace detail {
 }
 
 }  // namespace detail
+
+/// Whether this process is a body's that has become another program.
+[[nodiscard]] inline bool is_body() {
+    return std::getenv(body_variable) != nullptr;
+}
 
 /// Goes on as the body's process in the program that it has become. Returns when this process is none.
 inline void continue_as_body() {
@@ -352,6 +361,7 @@ public:
           output_sent_(other.output_sent_),
           output_dropped_(other.output_dropped_),
           worker_faults_(other.worker_faults_),
+          forked_ends_(other.forked_ends_),
           worker_fault_(std::move(other.worker_fault_)),
           arrived_(other.arrived_) {}
     body_process& operator=(body_process&&) = delete;
@@ -451,6 +461,11 @@ public:
                                      std::to_string(WEXITSTATUS(wait_status)) +
                                      " instead of returning");
         }
+        const auto lost =
+            counters_->forked_ends.load() - std::min(forked_ends_, counters_->forked_ends.load());
+        if (lost > 0 && end.verdict != verdict::fail)
+            failed(reason::exception,
+                   "a process that the body forked ended by an exception, and its report is lost");
         if (forked_end_ && forked_end_->verdict > end.verdict) {
             end.verdict = forked_end_->verdict;
             end.reason = forked_end_->reason;
@@ -496,6 +511,7 @@ private:
         } else if (auto end = said.as<wire::outcome>()) {
             outcome_ = std::move(end);
         } else if (auto other = said.as<forked_end>()) {
+            ++forked_ends_;
             if (!forked_end_ || other->end.verdict > forked_end_->verdict)
                 forked_end_ = std::move(other->end);
         }
@@ -520,7 +536,8 @@ private:
     std::uint64_t output_sent_ = 0;
     std::uint64_t output_dropped_ = 0;
     std::uint64_t worker_faults_ = 0;
-    std::string worker_fault_;  // the first
+    std::uint64_t forked_ends_ = 0;  // that were reported
+    std::string worker_fault_;       // the first
     bool arrived_ = true;
 };
 

@@ -21,10 +21,12 @@ void take_guest_side() {
 }
 
 /// The first of the program's initialisers (100 and below are the implementation's own). PID 1 of a
-/// machine goes no further: it needs none of the program's globals, see guest/initialisers.hpp.
+/// machine goes no further: it needs none of the program's globals, see guest/initialisers.hpp. The
+/// process of a body makes them when its test begins, also where it became another program before.
 [[gnu::constructor(101), gnu::used]] static void before_any_global() {
-    if (guest::is_guest_init() && guest::initialisers::put_off(&before_any_global))
-        guest::run_as_init();
+    if ((guest::is_guest_init() || guest::is_body()) &&
+        guest::initialisers::put_off(&before_any_global))
+        take_guest_side();
 }
 
 }  // namespace ktstr::detail

@@ -157,18 +157,29 @@ constexpr reserved reserved_by(std::string_view arg) {
         arg.remove_prefix(1);
     if (arg.ends_with('"'))
         arg.remove_suffix(1);
+    // To the kernel `-` and `_` are one in a name, and so are `.` and `/` in a sysctl's.
+    const auto is = [arg](std::string_view name) {
+        for (std::size_t i = 0; i < name.size(); ++i) {
+            const char c = i < arg.size() ? arg[i] : '\0';
+            if ((c == '-' ? '_' : c == '/' ? '.' : c) != name[i])
+                return false;
+        }
+        return true;
+    };
     // What would keep the kernel's words from the console, or their time stamps from the words.
-    if (arg == "quiet" || arg.starts_with("loglevel=") || arg.starts_with("printk.") ||
-        arg.starts_with("sysctl.kernel.printk") || arg.starts_with("sysctl/kernel/printk") ||
-        arg.starts_with("console_msg_format="))
+    for (const std::string_view silencing :
+         {"loglevel=", "printk.", "sysctl.kernel.printk", "console_msg_format="})
+        if (is(silencing))
+            return reserved::loglevel;
+    if (arg == "quiet")
         return reserved::loglevel;
-    if (arg.starts_with("console="))
+    if (is("console="))
         return reserved::console;
-    if (arg.starts_with("rdinit="))
+    if (is("rdinit="))
         return reserved::rdinit;
-    if (arg.starts_with("init="))
+    if (is("init="))
         return reserved::init;
-    if (arg.starts_with("panic="))
+    if (is("panic="))
         return reserved::panic;
     return reserved::none;
 }

@@ -18,6 +18,9 @@
 namespace ktstr::wire {
 
 /// The list of modules to load, one path a line, dependencies first. A machine without it is none of ours.
+/// In the environment of a host_only body's keeper and of all that it starts, see kill_marked().
+inline constexpr const char* keeper_variable = "KTSTR_KEEPER";
+
 inline constexpr const char* module_list_path = "/ktstr/modules.list";
 inline constexpr const char* module_root = "/ktstr/modules/";
 

@@ -4,6 +4,7 @@
 #include <ktstr/linux/clock.hpp>
 #include <ktstr/linux/exit_text.hpp>
 #include <ktstr/linux/find_program.hpp>
+#include <ktstr/linux/marked_processes.hpp>
 #include <ktstr/linux/write_all.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -91,4 +92,42 @@ TEST_CASE("clocks count nanoseconds", "[linux]") {
     CHECK(now_ns(CLOCK_MONOTONIC) >= first);
     CHECK(to_timespec(3'000'000'007U).tv_sec == 3);
     CHECK(to_timespec(3'000'000'007U).tv_nsec == 7);
+}
+
+TEST_CASE("marked processes are killed wherever they have gone, and nobody else", "[linux]") {
+    const std::string mark = "KTSTR_UNIT_MARK=" + std::to_string(::getpid());
+    int here[2];
+    REQUIRE(::pipe2(here, O_CLOEXEC) == 0);
+    // A shell of that environment, whose sleeping grandchild has a session of its own and another parent.
+    const auto start = [&](const char* environment) {
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            ::dup2(here[1], 1);
+            const char* argv[] = {"sh", "-c", "setsid sh -c 'echo up; sleep 1000' & sleep 1000",
+                                  nullptr};
+            const char* envp[] = {"PATH=/usr/bin:/bin", environment, nullptr};
+            ::execve("/bin/sh", const_cast<char**>(argv), const_cast<char**>(envp));
+            ::_exit(127);
+        }
+        char up[3];
+        REQUIRE(::read(here[0], up, sizeof up) == 3);
+        return pid;
+    };
+    const pid_t marked = start(mark.c_str());
+    const std::string longer = mark + "0";
+    const pid_t spared = start(longer.c_str());
+    CHECK(has_mark(marked, mark));
+    CHECK_FALSE(has_mark(spared, mark));
+    CHECK_FALSE(has_mark(::getpid(), mark));
+
+    CHECK(kill_marked(mark) >= 3);
+    int status = 0;
+    REQUIRE(::waitpid(marked, &status, 0) == marked);
+    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    CHECK(kill_marked(mark) == 0);
+    CHECK(::kill(spared, 0) == 0);
+    CHECK(kill_marked(longer) >= 3);
+    ::waitpid(spared, nullptr, 0);
+    ::close(here[0]);
+    ::close(here[1]);
 }

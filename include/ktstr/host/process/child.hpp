@@ -36,6 +36,7 @@ struct child_request {
     std::vector<std::string> environment;  ///< NAME=value added to this process's own
     std::vector<int> cpus;                 ///< host CPUs all of it is bound to; empty: any
     bool own_session = true;               ///< out of reach of the terminal's signals
+    bool dies_with_us = true;              ///< false: it has something to end, and notices itself
 };
 
 /// One running child. Killed and reaped by the destructor if nobody waited for it.
@@ -135,7 +136,8 @@ private:
     if (pid == 0) {
         // The kernel's word that this process dies with the thread that started it. The check
         // behind it closes the gap in which the runner died before the call.
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (request.dies_with_us)
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != parent)
             ::_exit(127);
         if (request.own_session)

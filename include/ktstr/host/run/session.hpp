@@ -26,6 +26,7 @@
 #include <ktstr/host/text/utf8.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/linux/clock.hpp>
+#include <ktstr/linux/marked_processes.hpp>
 #include <ktstr/wire/boot.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -40,6 +41,7 @@
 #include <utility>
 #include <variant>
 
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -221,6 +223,14 @@ private:
                            std::string(request_.cell.test->name)};
         start.inherited = {theirs.get()};
         start.standard_error = 2;
+        // It outlives a runner that is killed by as much as it takes to end what the body has started.
+        start.dies_with_us = false;
+        std::uint64_t number[2] = {};
+        if (::getrandom(number, sizeof number, 0) != sizeof number)
+            return system_error("draw the mark of", "the body's processes");
+        keeper_mark_ = std::string(wire::keeper_variable) + '=' + std::to_string(number[0]) + '-' +
+                       std::to_string(number[1]);
+        start.environment = {keeper_mark_};
         auto process = start_child(start);
         if (!process)
             return std::move(process).error();
@@ -307,7 +317,10 @@ private:
         }
         if (keeper_link_)
             keeper_link_->send(wire::power_off{});
-        keeper_.end_within(5000);
+        // One that did not end in order has not ended what the body left either.
+        const bool in_order = keeper_.running();
+        if (keeper_.end_within(5000) != 0 || !in_order)
+            kill_marked(keeper_mark_);
     }
 
     void write_down() {
@@ -377,6 +390,7 @@ private:
     std::unique_ptr<running_machine> vm_;
     std::unique_ptr<host_link> keeper_link_;
     child keeper_;
+    std::string keeper_mark_;  ///< in the environment of all that a keeper and its body start
     std::optional<machine_driver> driver_;
     bool driver_ran_ = false;  ///< and so the guest did
     std::optional<std::uint64_t> waited_before_;
