@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Steal time has one cause here: the mask of cpu_budget. With it, steal must reach half of what the
-// arithmetic predicts; the same test with the mask switched off must fail, see nested.py.
+// arithmetic predicts; the same test with the mask switched off must fail, see nested.py. And a machine
+// around a nested run that goes wrong.
 #include <ktstr/ktstr.hpp>
 
 #include <cstdint>
@@ -37,6 +38,16 @@ KTSTR_TEST(masked_cpus_accrue_the_predicted_steal, llcs = 2, cores = 4, no_perf_
     const auto wanted = static_cast<std::uint64_t>(vcpus - 2) * 5 *
                         static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
     KTSTR_CHECK(stolen * 2 >= wanted);
+}
+
+/// Runs in the machine around a nested run, and writes what its kernel would write if it oopsed. On a host
+/// of its own it does nothing.
+KTSTR_TEST(the_outer_kernel_oopses, host_only, timeout = 300s) {
+    if (::access("/ktstr/kernel", F_OK) != 0)
+        return;
+    std::ofstream("/dev/kmsg") << "<0>Oops: 0002 [#1] of a test\n" << std::flush;
+    for (;;)
+        ::pause();
 }
 
 KTSTR_TEST(vsock_carries_the_link_under_kvm, requires_kvm, duration = 1s) {

@@ -4,11 +4,13 @@
 #include <ktstr/host/nested/relayed_run.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scratch_directory.hpp"
@@ -86,6 +88,7 @@ struct both_ends {
         e.attempt = attempt;
         say(e);
     }
+    void body(const char* test) { say(stage_changed{test, "body", {}}); }
     void end(const char* test, verdict result = verdict::pass, reason why = reason::none,
              int attempt = 1) {
         test_finished e;
@@ -120,6 +123,8 @@ TEST_CASE("cells of one test are told apart, and only those that were sent are b
     both_ends run;
     run.start("many/1n2l2c1t");
     run.start("many/1n1l2c1t");
+    run.body("many/1n2l2c1t");
+    run.body("many/1n1l2c1t");
     run.say(attempt_file{"many/1n1l2c1t", 1, artifact::console, "a console"});
     run.end("many/1n1l2c1t", verdict::fail, reason::timeout);
     run.end("many/1n2l2c1t");
@@ -146,6 +151,7 @@ TEST_CASE("what happens inside is told outside, with what is known here", "[rela
     run.end("one", verdict::fail, reason::timeout);
     run.say(test_waiting{"one", "waiting for CPUs"});
     run.start("one", 2);
+    run.body("one");
     run.end("one", verdict::pass, reason::none, 2);
     CHECK(run.outside->fault().empty());
     REQUIRE(run.got.size() == 2);
@@ -184,6 +190,7 @@ TEST_CASE("a file without end is cut", "[relay]") {
     const std::string piece(relay_piece, 'x');
     for (std::size_t size = 0; size <= relayed_run::file_limit; size += piece.size())
         run.say(attempt_file{"one", 1, artifact::console, piece});
+    run.body("one");
     run.end("one");
     CHECK(std::filesystem::file_size(run.place.path() / "artifacts" / "one-1" / "console.log") ==
           relayed_run::file_limit);
@@ -194,6 +201,7 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     const auto refused = [&] {
         const bool is = !run.outside->fault().empty();
         run.start("two");
+        run.body("two");
         run.end("two");
         CHECK(std::none_of(run.got.begin(), run.got.end(),
                            [](const test_finished& e) { return e.name == "two"; }));
@@ -213,6 +221,7 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     }
     SECTION("a second end of one attempt") {
         run.start("one");
+        run.body("one");
         run.end("one", verdict::fail, reason::check);
         run.end("one");
         CHECK(run.got.size() == 1);
@@ -229,18 +238,21 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     }
     SECTION("one more attempt than was asked for") {
         run.start("one");
+        run.body("one");
         run.end("one", verdict::fail, reason::check);
         run.start("one", 2);
         CHECK(refused());
     }
     SECTION("the end of another attempt") {
         run.start("one");
+        run.body("one");
         run.end("one", verdict::pass, reason::none, 2);
         CHECK(run.got.empty());
         CHECK(refused());
     }
     SECTION("a file of another attempt") {
         run.start("one");
+        run.body("one");
         run.say(attempt_file{"one", 2, artifact::console, "text"});
         CHECK(refused());
     }
@@ -250,6 +262,7 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     }
     SECTION("a pass with failed checks") {
         run.start("one");
+        run.body("one");
         test_finished e;
         e.name = "one";
         e.failed_check_count = 1;
@@ -259,6 +272,7 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     }
     SECTION("a pass after a failed check, which it does not count") {
         run.start("one");
+        run.body("one");
         run.say(check_failed{"one", 1, "f", 1, "CHECK", "e", "x"});
         run.end("one");
         CHECK(run.got.empty());
@@ -266,6 +280,7 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     }
     SECTION("a skip with failed checks") {
         run.start("one");
+        run.body("one");
         test_finished e;
         e.name = "one";
         e.result = verdict::skip;
@@ -277,12 +292,14 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
     }
     SECTION("a test that must fail, and passes without a failed check") {
         run.start("expected");
+        run.body("expected");
         run.end("expected");
         CHECK(run.got.empty());
         CHECK(refused());
     }
     SECTION("failed checks of another test") {
         run.start("one");
+        run.body("one");
         test_finished e;
         e.name = "one";
         e.result = verdict::fail;
@@ -290,6 +307,94 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
         e.failed_checks = {{"../two", 1, "f", 1, "CHECK", "e", "x"}};
         e.failed_check_count = 1;
         run.say(e);
+        CHECK(refused());
+    }
+    SECTION("a failed check that is taken back by beginning again") {
+        run.start("one");
+        run.body("one");
+        run.say(check_failed{"one", 1, "f", 1, "CHECK", "e", "x"});
+        run.start("one");
+        run.body("one");
+        run.end("one");
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("output that is taken back by beginning again") {
+        run.start("one");
+        run.say(test_output{"one", output_stream::out, "x"});
+        run.start("one");
+        CHECK(refused());
+    }
+    SECTION("a body that is begun again") {
+        run.start("one");
+        run.body("one");
+        run.start("one");
+        CHECK(refused());
+    }
+    SECTION("an attempt that begins a third time") {
+        run.start("one");
+        run.start("one");
+        CHECK(run.outside->fault().empty());
+        run.start("one");
+        CHECK(refused());
+    }
+    SECTION("a verdict on a body that never began") {
+        using ending = std::pair<verdict, reason>;
+        const auto how = GENERATE(
+            ending{verdict::pass, reason::none}, ending{verdict::fail, reason::check},
+            ending{verdict::fail, reason::exception}, ending{verdict::fail, reason::timeout},
+            ending{verdict::skip, reason::skipped});
+        run.start("one");
+        run.end("one", how.first, how.second);
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("a body of a test that never had one") {
+        run.start("one");
+        run.body("one");
+        run.end("one", verdict::skip, reason::requirement);
+        CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("a failed check before its body") {
+        run.start("one");
+        run.say(check_failed{"one", 1, "f", 1, "CHECK", "e", "x"});
+        CHECK(refused());
+    }
+    SECTION("more failed checks than a guest can have sent") {
+        run.start("one");
+        run.body("one");
+        for (std::uint64_t i = 0; i < wire::max_failed_checks_sent; ++i)
+            run.say(check_failed{"one", 1, "f", 1, "CHECK", "e", "x"});
+        CHECK(run.outside->fault().empty());
+        run.say(check_failed{"one", 1, "f", 1, "CHECK", "e", "x"});
+        CHECK(refused());
+    }
+    SECTION("output without end") {
+        run.start("one");
+        run.body("one");
+        const std::string piece(relay_piece, 'x');
+        std::uint64_t sent = 0;
+        for (; sent + piece.size() <= wire::max_output_per_test; sent += piece.size())
+            run.say(test_output{"one", output_stream::out, piece});
+        CHECK(run.outside->fault().empty());
+        for (int i = 0; i < 2; ++i)
+            run.say(test_output{"one", output_stream::out, piece});
+        CHECK(refused());
+    }
+    SECTION("stages without end") {
+        run.start("one");
+        for (int i = 0; i < 100; ++i)
+            run.say(stage_changed{"one", "boot", {}});
+        CHECK(refused());
+    }
+    SECTION("anything after the end of its run") {
+        run.start("one");
+        run.body("one");
+        run.say(run_finished{});
+        CHECK(run.outside->over());
+        run.end("one");
+        CHECK(run.got.empty());
         CHECK(refused());
     }
     SECTION("a line that is no event of ours") {
@@ -301,6 +406,7 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
 TEST_CASE("a test that must fail passes with failed checks", "[relay]") {
     both_ends run;
     run.start("expected");
+    run.body("expected");
     test_finished e;
     e.name = "expected";
     e.failed_check_count = 1;
@@ -322,4 +428,35 @@ TEST_CASE("words beside the events are kept, and bounded", "[relay]") {
     CHECK(run.outside->words().size() == relayed_run::words_limit);
     run.say(run_finished{});
     CHECK(run.outside->fault().empty());
+}
+
+TEST_CASE("what needs no body ends without one", "[relay]") {
+    both_ends run;
+    run.start("one");
+    run.end("one", verdict::skip, reason::requirement);
+    run.start("two");
+    run.end("two", verdict::inconclusive, reason::infrastructure);
+    run.start("expected");
+    run.end("expected", verdict::fail, reason::panic);
+    CHECK(run.outside->fault().empty());
+    CHECK(run.got.size() == 3);
+}
+
+TEST_CASE("tests in a machine that is found unfit show nothing", "[relay]") {
+    both_ends run(3);
+    run.start("one");
+    run.body("one");
+    run.end("one");
+    run.start("two");
+    run.body("two");
+    run.outside->lose("its kernel is not well");
+    REQUIRE(run.got.size() == cells.size());
+    CHECK(run.got[0].result == verdict::pass);
+    for (std::size_t i = 1; i < run.got.size(); ++i) {
+        CHECK(run.got[i].result == verdict::inconclusive);
+        CHECK(run.got[i].why == reason::infrastructure);
+        CHECK(run.got[i].message == "its kernel is not well");
+        CHECK(run.got[i].outcome);
+    }
+    CHECK(run.totals.finish(cells.size(), 7, 0).exit_code == 2);
 }

@@ -31,6 +31,11 @@ public:
         std::function<void()> started = {};
         int input_fd = -1;  ///< where its standard input comes from; -1: none
         std::function<std::optional<wire::window_size>()> resized = {};  ///< asked every second
+        /// A machine whose kernel complains is not believed: it ends, and that is an error.
+        bool kernel_must_be_well = false;
+        /// How long the command may go without progress(), in a machine so many times slower than this
+        /// host; empty: for ever.
+        std::function<std::chrono::milliseconds(double dilation)> patience = {};
     };
 
     machine_command(machine_request request, wire::run_command command,
@@ -58,10 +63,19 @@ public:
         driver_ = &driver;
         driver.run(*this);
         vm_->end(status_.has_value());
+        look_at_kernel();
         if (failure_)
             return *std::move(failure_);
         return *status_;
     }
+
+    /// The command has got on with its work.
+    void progress() {
+        if (call_ != nullptr && call_->patience)
+            stuck_at_ = clock::now() + call_->patience(dilation_);
+    }
+    /// Whether its kernel complained, and was to be well.
+    [[nodiscard]] bool unwell() const noexcept { return unwell_; }
 
     [[nodiscard]] std::string console_text() const {
         return vm_ ? vm_->console().text() : std::string{};
@@ -87,6 +101,12 @@ private:
             return fail(closed_    ? "it closed its link and did not end"
                         : running_ ? "it has stopped answering"
                                    : "it did not come up in time");
+        if (now >= stuck_at_)
+            return fail("nothing in it has come to an end in " +
+                        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(
+                                           call_->patience(dilation_))
+                                           .count()) +
+                        " s");
         if (!running_ || now < next_look_)
             return;
         next_look_ = now + std::chrono::seconds(1);
@@ -123,6 +143,16 @@ private:
         }
     }
 
+    void console() override { look_at_kernel(); }
+    void look_at_kernel() {
+        if (!call_->kernel_must_be_well || unwell_ || !vm_->console().sign())
+            return;
+        unwell_ = true;
+        // What a command has come to in such a machine is not known.
+        failure_.reset();
+        fail("its kernel is not well: " + vm_->console().sign_line());
+    }
+
     void link_broken(const std::string& what) override { fail("it sent " + what); }
     void link_closed(const std::string&) override {
         // The end of the process or the console's last words come next and say more.
@@ -148,6 +178,7 @@ private:
         next_ping_ = clock::now() + std::chrono::seconds(5);
         if (call_->started)
             call_->started();
+        progress();
         driver_->watch(call_->input_fd);
     }
 
@@ -182,10 +213,12 @@ private:
     machine_driver* driver_ = nullptr;
     clock::time_point deadline_{}, next_ping_{};
     clock::time_point next_look_ = clock::time_point::max();
+    clock::time_point stuck_at_ = clock::time_point::max();
     double dilation_ = 1;
     std::uint64_t token_ = 0;
     bool let_go_ = false;
     bool running_ = false;
+    bool unwell_ = false;
     bool closed_ = false;
 };
 

@@ -8,6 +8,7 @@
 #include <ktstr/host/cli/environment.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/cli/replay.hpp>
+#include <ktstr/host/machine/boot_limit.hpp>
 #include <ktstr/host/machine/machine_command.hpp>
 #include <ktstr/host/nested/outer_machine.hpp>
 #include <ktstr/host/nested/relayed_run.hpp>
@@ -90,17 +91,40 @@ namespace detail {
 
 namespace detail {
 
-/// Why tests were left out, if some were.
+/// How long a run inside may go without the end of an attempt: the longest of them, on the slowest way
+/// there is. All of a run has an end then, as the attempts at its tests have a number. A machine inside is
+/// slower than the one around it.
+[[nodiscard]] inline std::chrono::milliseconds nested_patience(const cell_list& cells,
+                                                               double dilation) {
+    std::chrono::milliseconds longest{};
+    for (const cell& one : cells) {
+        std::chrono::milliseconds its = one.spec().body_limit() + std::chrono::minutes(1);
+        its = std::chrono::ceil<std::chrono::milliseconds>(its * 4 * std::max(dilation, 1.0));
+        // A template, a clone that does not wake, and a machine that boots.
+        if (one.has_machine())
+            its += 3 * boot_limit(accelerator::kvm, one.topology.total_cpus(), 3);
+        longest = std::max(longest, its);
+    }
+    return longest;
+}
+
+/// Why a nested run is not what it says it is, or why tests were left out, if either is so.
 [[nodiscard]] inline std::optional<std::string> why_ended(const result<int>& ended,
-                                                          const relayed_run& inside, bool early) {
+                                                          const relayed_run& inside,
+                                                          const run_finished& finished) {
+    const bool early = finished.finished() < finished.selected;
     if (stop_signal::received() != 0)
         return "interrupted by signal " + std::to_string(stop_signal::received());
     if (!inside.fault().empty())
         return "the machine around the tests is not believed any more: it sent " + inside.fault();
     if (!ended)
         return ended.error().message();
-    if (!early)
+    if (!early && inside.over() && WIFEXITED(*ended) && WEXITSTATUS(*ended) == finished.exit_code)
         return std::nullopt;
+    if (!early)
+        return "the run inside the machine contradicts its tests: it " +
+               (inside.over() ? exit_text(*ended) : "did not say that it was over") +
+               ", and they come to exit code " + std::to_string(finished.exit_code);
     auto why = inside.aborted().value_or(inside.words());
     if (why.empty())
         why = "it " + exit_text(*ended);
@@ -210,15 +234,22 @@ namespace detail {
                         .environment = outer->environment},
                     host.calibration_ns, stop_or_distrust.get());
         bool woke = false;
-        ended = run->run({.output =
-                              [&](wire::stream stream, std::string_view bytes) {
-                                  if (stream == wire::stream::err)
-                                      return inside.take_words(bytes);
-                                  inside.take(bytes);
-                                  if (!inside.fault().empty())
-                                      ::eventfd_write(distrust.get(), 1);
-                              },
-                          .started = [&woke] { woke = true; }});
+        ended = run->run(
+            {.output =
+                 [&](wire::stream stream, std::string_view bytes) {
+                     if (stream == wire::stream::err)
+                         return inside.take_words(bytes);
+                     const auto ended_before = inside.attempts_ended();
+                     inside.take(bytes);
+                     if (!inside.fault().empty())
+                         ::eventfd_write(distrust.get(), 1);
+                     if (inside.attempts_ended() > ended_before)
+                         run->progress();
+                 },
+             .started = [&woke] { woke = true; },
+             .kernel_must_be_well = true,
+             .patience =
+                 [&cells](double dilation) { return detail::nested_patience(cells, dilation); }});
         if (ended || woke || !outer->is_clone() || stop_signal::received() != 0)
             break;
         // Nothing has run in it: another machine may.
@@ -235,13 +266,18 @@ namespace detail {
         }
         outer->state.clear();
     }
+    if (run->unwell() && stop_signal::received() == 0)
+        inside.lose(ended.error().message());
     events.stop_ticking();
     if (host.program.replaced())
         say(rebuilt_meanwhile(host.program));
     auto finished = totals.finish(
         cells.size(), wanted.seed,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
-    finished.aborted = detail::why_ended(ended, inside, finished.finished() < cells.size());
+    finished.aborted = detail::why_ended(ended, inside, finished);
+    // No better than "could not be done", whatever has been told so far.
+    if (finished.aborted && !run->unwell() && finished.exit_code != 1)
+        finished.exit_code = exit_run_impossible;
     events(finished);
     if (!ended) {
         const auto console = run->console_text();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A run that happens in another machine, followed from outside. That machine is trusted no more than
 // a guest: only tests that were sent to it may be told of, each attempt begins and ends once and in
-// order, and how a test came out of its attempts is counted here. The first thing that can't be is
-// the end of belief: nothing after it is taken. Host side.
+// order, nothing that an attempt has told can be taken back, and how a test came out of its attempts is
+// counted here. The first thing that can't be is the end of belief: nothing after it is taken. Host side.
 #pragma once
 
 #include <ktstr/host/cell/cell.hpp>
@@ -15,10 +15,12 @@
 #include <ktstr/host/report/tally.hpp>
 #include <ktstr/host/run/artifacts.hpp>
 #include <ktstr/host/run/cell_event.hpp>
+#include <ktstr/wire/protocol.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -66,20 +68,55 @@ public:
     [[nodiscard]] const std::string& words() const noexcept { return words_; }
     /// Why it left tests out, by its own words.
     [[nodiscard]] const std::optional<std::string>& aborted() const noexcept { return aborted_; }
+    /// Whether it has said that it was over.
+    [[nodiscard]] bool over() const noexcept { return over_; }
+    /// Attempts that have ended so far.
+    [[nodiscard]] std::size_t attempts_ended() const noexcept { return attempts_ended_; }
+
+    /// The machine around the tests is found unfit: whatever has not ended yet shows nothing.
+    void lose(const std::string& why) {
+        for (auto& [name, its] : cells_) {
+            if (its.done)
+                continue;
+            const int attempt = its.plan.current();
+            if (!its.runs)
+                events_(started_event(its.one, attempt));
+            test_finished e;
+            e.result = verdict_of(reason::infrastructure);
+            e.why = reason::infrastructure;
+            e.message = why;
+            describe(its.one, attempt, e);
+            e.accel = "nested";
+            e.replay = replay_command(wanted_, its.one.name);
+            (void)its.plan.record(e.result, e.why);
+            e.outcome = final_outcome{e.result, e.why, false, attempt};
+            end(e, its);
+        }
+    }
 
 private:
     struct state {
         state(cell which, const attempt_policy& policy) : one(std::move(which)), plan(policy) {}
         cell one;
         attempts plan;
-        bool runs = false;                ///< an attempt has begun and has not ended
-        std::uint64_t failed_checks = 0;  ///< that its attempt has told of
+        bool runs = false;  ///< an attempt has begun and has not ended
         bool done = false;
+        // Of the attempt that runs.
+        bool begun_again = false;
+        bool in_body = false;
+        int stages = 0;
+        std::uint64_t output_bytes = 0;
+        std::uint64_t failed_checks = 0;  ///< that it has told of
         std::array<std::string, artifact_names.size()> files;
     };
 
     void take_line() {
-        const auto what = reader_.read(line_, [this](auto event) { on(std::move(event)); });
+        const auto what = reader_.read(line_, [this](auto event) {
+            if (over_)
+                fault_ = "an event after the end of its run";
+            else
+                on(std::move(event));
+        });
         if (what == relay_reader::line::refused)
             fault_ = reader_.fault();
         else if (what == relay_reader::line::other)
@@ -119,25 +156,55 @@ private:
                      " and not of " + std::to_string(its->plan.current());
             return;
         }
-        // Told again when its clone did not wake up and a machine boots instead.
+        // Told again, once, when its clone did not wake up and a machine boots instead. Its body has not
+        // begun then: what a body has shown can't be taken back.
+        if (its->runs &&
+            (its->begun_again || its->in_body || its->output_bytes > 0 || its->failed_checks > 0)) {
+            fault_ = "the start of an attempt that has begun: " + e.name + ", " +
+                     std::to_string(e.attempt);
+            return;
+        }
+        its->begun_again = its->runs;
         its->runs = true;
+        its->in_body = false;
+        its->stages = 0;
+        its->output_bytes = 0;
         its->failed_checks = 0;
         its->files = {};
         events_(started_event(its->one, e.attempt));
     }
     void on(stage_changed e) {
-        if (running(e.test, std::nullopt, "a stage") != nullptr)
-            events_(e);
+        state* its = running(e.test, std::nullopt, "a stage");
+        if (its == nullptr)
+            return;
+        if (++its->stages > most_stages) {
+            fault_ = "more stages than there are: " + e.test;
+            return;
+        }
+        its->in_body = its->in_body || e.stage == "body";
+        events_(e);
     }
     void on(test_output e) {
-        if (running(e.test, std::nullopt, "output") != nullptr)
+        state* its = running(e.test, std::nullopt, "output");
+        if (its == nullptr)
+            return;
+        its->output_bytes += e.bytes.size();
+        if (its->output_bytes > output_limit)
+            fault_ = "more output than a test may have: " + e.test;
+        else
             events_(e);
     }
     void on(check_failed e) {
-        if (state* its = running(e.test, e.attempt, "a check"); its != nullptr) {
-            ++its->failed_checks;
+        state* its = running(e.test, e.attempt, "a check");
+        if (its == nullptr)
+            return;
+        ++its->failed_checks;
+        if (!its->in_body)
+            fault_ = "a failed check before its body: " + e.test;
+        else if (its->failed_checks > wire::max_failed_checks_sent)
+            fault_ = "more failed checks than are told of one test: " + e.test;
+        else
             events_(e);
-        }
     }
     void on(attempt_file e) {
         state* its = running(e.test, e.attempt, "a file");
@@ -162,17 +229,54 @@ private:
             fault_ = "the end of " + e.name + ": its verdict and its failed checks contradict";
             return;
         }
+        if (needs_body(e.why) ? !its->in_body : its->in_body && needs_none(e.why)) {
+            fault_ = "the end of " + e.name + ": " + std::string(to_text(e.why)) +
+                     (its->in_body ? " after its body began" : " without a body");
+            return;
+        }
         describe(its->one, e.attempt, e);
         e.accel = "nested";
         e.replay = replay_command(wanted_, its->one.name);
         e.outcome = its->plan.record(e.result, e.why);
-        keep_files(e, *its);
-        its->runs = false;
-        its->done = e.outcome.has_value();
+        end(e, *its);
+    }
+    void on(run_finished e) {
+        over_ = true;
+        aborted_ = std::move(e.aborted);
+    }
+
+    void end(test_finished& e, state& its) {
+        keep_files(e, its);
+        its.runs = false;
+        its.done = e.outcome.has_value();
+        ++attempts_ended_;
         totals_.add(e);
         events_(e);
     }
-    void on(run_finished e) { aborted_ = std::move(e.aborted); }
+
+    /// What only a body can come to.
+    [[nodiscard]] static bool needs_body(reason why) {
+        switch (why) {
+            case reason::none:
+            case reason::check:
+            case reason::exception:
+            case reason::signal:
+            case reason::exit:
+            case reason::oom:
+            case reason::timeout:
+            case reason::worker:
+            case reason::oracle:
+            case reason::no_data:
+            case reason::skipped:
+                return true;
+            default:
+                return false;
+        }
+    }
+    /// What a test comes to that never had one.
+    [[nodiscard]] static bool needs_none(reason why) {
+        return why == reason::requirement || why == reason::boot_timeout;
+    }
 
     void keep_files(test_finished& e, state& its) {
         std::vector<attempt_file> files;
@@ -188,10 +292,17 @@ private:
             e.notes.push_back(kept.error().message());
     }
 
+    /// As the run inside cuts its guests: the last piece may go beyond.
+    static constexpr std::uint64_t output_limit =
+        wire::max_output_per_test + 2 * wire::output_chunk;
+    static constexpr int most_stages = 16;
+
     const options& wanted_;
     fan_out& events_;
     tally& totals_;
     std::map<std::string, state> cells_;
+    bool over_ = false;
+    std::size_t attempts_ended_ = 0;
     relay_reader reader_;
     std::string line_;
     std::string words_;
