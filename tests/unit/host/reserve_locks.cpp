@@ -202,6 +202,7 @@ TEST_CASE("a wait ends with the holder's release and with its death, and names i
     const bool killed = GENERATE(false, true);
     neighbour other(scratch, host, wants(2, "the_other"));
     auto s = settings_for(scratch, host);
+    s.longest_pause = 10min;
     std::atomic<bool> told{false};
     std::string note;
     s.waiting = [&](const std::string& test, const std::string& text) {
@@ -214,7 +215,7 @@ TEST_CASE("a wait ends with the holder's release and with its death, and names i
     std::jthread later([&] {
         while (!told)
             std::this_thread::sleep_for(5ms);
-        std::this_thread::sleep_for(300ms);  // the waiter is in its longest pause by now
+        std::this_thread::sleep_for(300ms);  // the waiter is in its longest pause by now, or soon
         freed = std::chrono::steady_clock::now();
         killed ? other.kill() : other.leave();
     });
@@ -223,8 +224,8 @@ TEST_CASE("a wait ends with the holder's release and with its death, and names i
     later.join();
     REQUIRE(got);
     CHECK(*got);
-    // Far below the longest pause: it was the event that woke it.
-    CHECK(woken - freed < 600ms);
+    // Far below the longest pause, however slow this host is: it was the event that woke it.
+    CHECK(woken - freed < 5min);
     CHECK(note.find("mine: waiting for 1 host CPU, held by ") == 0);
     CHECK(note.find("(pid " + std::to_string(static_cast<int>(getpid()))) == std::string::npos);
     CHECK(note.find(" for the_other") != std::string::npos);

@@ -58,6 +58,8 @@ struct reserve_settings {
         return available_memory_mib();
     };
     std::chrono::milliseconds patience = std::chrono::seconds(1);  ///< before `waiting` is called
+    std::chrono::milliseconds longest_pause =
+        std::chrono::seconds(1);  ///< between looks unasked for
 };
 
 class reservations {
@@ -188,8 +190,8 @@ private:
         using std::chrono::milliseconds;
         // Events wake a waiter. The pauses are for what tells no event: memory that becomes free,
         // the instant between a holder's death and its lock's, a file that can't be watched.
-        constexpr std::array pauses{milliseconds(10), milliseconds(50), milliseconds(200),
-                                    milliseconds(1000)};
+        const std::array pauses{milliseconds(10), milliseconds(50), milliseconds(200),
+                                settings_.longest_pause};
         const auto begun = clock::now();
         std::size_t pause = 0;
         bool told = false;
