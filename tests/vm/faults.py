@@ -109,8 +109,31 @@ def templates(link):
                 f"{case}: does not say {words!r}\n{said}")
 
 
+def device():
+    """The user-space device stands still while the body runs: the guest can't be heard, and is not to blame."""
+    test = "killed_in_body_cold"
+    code, events, said = run("a vsock device that stands still", "--accel", "tcg", "--internal-link", "vhost-device-vsock",
+                             "--filter", test, "--internal-fault", f"freeze-device@body:{test}")
+    wrong.extend(expect.compare(events, {test: ("inconclusive", "infrastructure")}))
+    require(code == 2 and "vhost-device-vsock stands still" in said, f"a device that stands still: exit code {code}\n{said}")
+
+
+def comma():
+    """A place for the run's files that would end a path in the words of the device."""
+    odd = os.path.join(runtime, "a,b")
+    os.mkdir(odd)
+    code, events, said, _ = expect.run(program, "--accel", "tcg", "--internal-link", "vhost-device-vsock", "--filter",
+                                       "lives_cold", environment={**environment, "TMPDIR": odd, "XDG_RUNTIME_DIR": odd})
+    wrong.extend(expect.compare(events, {"lives_cold": ("pass", None)}))
+    require(code == 0, f"a comma in TMPDIR: exit code {code}\n{said}")
+    os.rmdir(odd)
+
+
 for link in sys.argv[2:]:
     column(link)
+    if link == "vhost-device-vsock":
+        device()
+        comma()
     if link in CLONED - {"nested"}:
         templates(link)
 shutil.rmtree(place, ignore_errors=True)

@@ -169,3 +169,22 @@ TEST_CASE("the end of a process is told by its best witness", "[judge]") {
     e.harness_line.clear();
     CHECK(judge(e).why == reason::guest_exit);
 }
+
+TEST_CASE("who carries a guest's words is looked at before the guest is blamed", "[judge]") {
+    for (auto e : {ended(attempt_end::unanswered), ended(attempt_end::late),
+                   ended(attempt_end::late, attempt_phase::collecting)}) {
+        CHECK(judge(e).result == verdict::fail);
+        e.stands_still = "vhost-device-vsock";
+        CHECK(judge(e).result == verdict::inconclusive);
+        CHECK(judge(e).why == reason::infrastructure);
+        CHECK(judge(e).message.find("vhost-device-vsock stands still") == 0);
+    }
+    // What was said before counts.
+    auto delivered = said(reason::none);
+    delivered.stands_still = "vhost-device-vsock";
+    CHECK(judge(delivered).result == verdict::pass);
+    auto failed = ended(attempt_end::unanswered);
+    failed.stands_still = "vhost-device-vsock";
+    failed.failed_checks = 1;
+    CHECK(judge(failed).why == reason::check);
+}

@@ -39,6 +39,7 @@ struct evidence {
     std::chrono::nanoseconds waited{};  ///< for what did not come
     bool ping_unanswered = false;       ///< of late: a ping was on its way
     bool link_closed = false;           ///< of late: by the guest, which lived on
+    std::string stands_still{};         ///< a process of the machine's that somebody has stopped
     reason why_not_begun = reason::none;
     std::string words{};          ///< what was broken, refused, or said by QEMU, as `end` has it
     std::string link_words{};     ///< why the link closed, where that is known

@@ -63,6 +63,13 @@ namespace detail {
     return found(reason::hang, "the guest did not deliver the outcome in " + waited + closed);
 }
 
+/// The guest may have answered, and nobody carried it.
+[[nodiscard]] inline judgement judge_still(const evidence& e) {
+    return found(reason::infrastructure, e.stands_still +
+                                             " stands still: its process was stopped (SIGSTOP, or "
+                                             "a debugger)");
+}
+
 [[nodiscard]] inline judgement judge_ended(const evidence& e, const std::string& harness) {
     if (!e.has_machine)
         return found(reason::infrastructure, "the keeper of the body ended without an outcome");
@@ -91,8 +98,10 @@ namespace detail {
         case attempt_end::outcome:
             return {e.outcome->verdict, e.outcome->reason, e.outcome->message, {}};
         case attempt_end::late:
-            return judge_late(e, harness);
+            return e.stands_still.empty() ? judge_late(e, harness) : judge_still(e);
         case attempt_end::unanswered:
+            if (!e.stands_still.empty())
+                return judge_still(e);
             return found(reason::hang, "the guest has not answered for " + seconds_text(e.waited) +
                                            " while the body ran");
         case attempt_end::process_ended:

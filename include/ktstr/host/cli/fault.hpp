@@ -25,7 +25,8 @@ enum class fault : std::uint8_t {
     kill_qemu_at_save,     ///< while a template is saved
     freeze_qemu_at_start,  ///< its process is stopped before it has said anything
     freeze_qemu_at_save,
-    freeze_guest_at_boot,  ///< it lives and does nothing
+    freeze_device_in_body,  ///< the user-space vsock device
+    freeze_guest_at_boot,   ///< it lives and does nothing
     freeze_guest_in_body,
     cut_link_in_body,
     boot_limit,  ///< another one than the machine's own
@@ -79,7 +80,7 @@ private:
         std::chrono::milliseconds limit{};
         std::string target{};  ///< a test, or "template"; empty: all
     };
-    static constexpr std::array<std::pair<std::string_view, fault>, 10> names{
+    static constexpr std::array<std::pair<std::string_view, fault>, 11> names{
         {{"trust-kvm", fault::trust_kvm},
          {"wrong-topology", fault::wrong_topology},
          {"kill-qemu@boot", fault::kill_qemu_at_boot},
@@ -87,6 +88,7 @@ private:
          {"kill-qemu@save", fault::kill_qemu_at_save},
          {"freeze-qemu@start", fault::freeze_qemu_at_start},
          {"freeze-qemu@save", fault::freeze_qemu_at_save},
+         {"freeze-device@body", fault::freeze_device_in_body},
          {"freeze-guest@boot", fault::freeze_guest_at_boot},
          {"freeze-guest@body", fault::freeze_guest_in_body},
          {"cut-link@body", fault::cut_link_in_body}}};

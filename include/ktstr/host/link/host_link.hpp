@@ -299,7 +299,8 @@ private:
 
     [[nodiscard]] static result<host_link> start_device(host_link made, const link_facts& facts,
                                                         const std::filesystem::path& prefix) {
-        // The device connects a guest's port P to the unix socket PREFIX.uds_P on the host.
+        // The device connects a guest's port P to the unix socket PREFIX.uds_P on the host. It gets no
+        // directory: it takes a comma for the end of a path.
         made.port_ = wire::vsock_port;
         made.cid_ = 3;  // seen by this guest alone: the device has no other
         const auto uds = prefix.string() + ".uds";
@@ -325,9 +326,11 @@ private:
         unique_fd news(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
         ::inotify_add_watch(news.get(), prefix.parent_path().c_str(), IN_CREATE);
         child_request request;
-        request.program = facts.vhost_device_vsock;
-        request.arguments = {"--vm", "guest-cid=" + std::to_string(made.cid_) + ",uds-path=" + uds +
-                                         ",socket=" + socket_path};
+        request.program = std::filesystem::absolute(facts.vhost_device_vsock);
+        const auto name = prefix.filename().string();
+        request.arguments = {"--vm", "guest-cid=" + std::to_string(made.cid_) +
+                                         ",uds-path=" + name + ".uds,socket=" + name + ".vhost"};
+        request.directory = prefix.parent_path();
         auto device = start_child(request);
         if (!device)
             return std::move(device).error();

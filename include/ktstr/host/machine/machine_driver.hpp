@@ -95,6 +95,9 @@ public:
             (void)vm_->qmp().ask("stop");
         if (when == moment::body && faults.has(fault::cut_link_in_body, test))
             link_.cut();
+        if (when == moment::body && link_.device().running() &&
+            faults.has(fault::freeze_device_in_body, test))
+            ::kill(link_.device().pid(), SIGSTOP);
     }
 
 private:

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct child_request {
     int standard_error = -1;               ///< -1: /dev/null
     std::vector<std::string> environment;  ///< NAME=value added to this process's own
     std::vector<int> cpus;                 ///< host CPUs all of it is bound to; empty: any
+    std::filesystem::path directory = {};  ///< where it starts; empty: here
     bool own_session = true;               ///< out of reach of the terminal's signals
     bool dies_with_us = true;              ///< false: it has something to end, and notices itself
 };
@@ -60,6 +62,23 @@ public:
     [[nodiscard]] bool running() const noexcept { return pid_ > 0; }
     /// Becomes readable when the child has ended.
     [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+
+    /// Whether somebody has stopped it (SIGSTOP, a debugger): it lives and does nothing.
+    [[nodiscard]] bool stands_still() const {
+        if (pid_ <= 0)
+            return false;
+        const unique_fd file(
+            ::open(("/proc/" + std::to_string(pid_) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+        char text[512];
+        const auto n = file ? ::read(file.get(), text, sizeof text) : -1;
+        if (n <= 0)
+            return false;
+        // Behind the name, which may hold anything.
+        const std::string_view stat(text, static_cast<std::size_t>(n));
+        const auto at = stat.rfind(") ");
+        return at != std::string_view::npos && at + 2 < stat.size() &&
+               (stat[at + 2] == 'T' || stat[at + 2] == 't');
+    }
 
     /// The wait status if the child has ended; nothing while it runs.
     [[nodiscard]] std::optional<int> try_wait() {
@@ -142,6 +161,11 @@ private:
             ::_exit(127);
         if (request.own_session)
             ::setsid();
+        if (!request.directory.empty() && ::chdir(request.directory.c_str()) != 0) {
+            const int code = errno;
+            [[maybe_unused]] auto n = ::write(report_write.get(), &code, sizeof code);
+            ::_exit(127);
+        }
         if (!request.cpus.empty())
             ::sched_setaffinity(0, sizeof bound, &bound);
         sigset_t none;

@@ -131,6 +131,10 @@ public:
             driver_ran_ = true;
             driver_->run(*this);
         }
+        if (vm_ && vm_->link().device().stands_still())
+            stands_still_ = "vhost-device-vsock";
+        else if (vm_ && vm_->process().stands_still())
+            stands_still_ = "QEMU";
         end_machine();
         write_down();
         return std::move(result_);
@@ -324,7 +328,8 @@ private:
     }
 
     void write_down() {
-        const auto& seen = attempt_.seen();
+        auto seen = attempt_.seen();
+        seen.stands_still = stands_still_;
         auto judged = judge(seen);
         auto& e = result_.event;
         e.result = judged.result;
@@ -393,6 +398,7 @@ private:
     std::string keeper_mark_;  ///< in the environment of all that a keeper and its body start
     std::optional<machine_driver> driver_;
     bool driver_ran_ = false;  ///< and so the guest did
+    std::string stands_still_;
     std::optional<std::uint64_t> waited_before_;
     line_tail output_tail_;
 };
