@@ -201,7 +201,7 @@ inline result<std::uint64_t> write_erofs(const guest_tree& tree, tree_layer laye
                 return written.error();
             continue;
         }
-        const unique_fd from{::open(node.source->source.c_str(), O_RDONLY | O_CLOEXEC)};
+        const unique_fd from{::open(node.source->readable().c_str(), O_RDONLY | O_CLOEXEC)};
         if (!from)
             return system_error("open", node.source->source);
         if (::lseek(fd, static_cast<off_t>(at), SEEK_SET) < 0)
@@ -210,7 +210,7 @@ inline result<std::uint64_t> write_erofs(const guest_tree& tree, tree_layer laye
             return copied.error();
         struct ::stat after {};
         ::fstat(from.get(), &after);
-        if (identity_of(after) != node.source->identity)
+        if (!node.source->is_unchanged(identity_of(after)))
             return plain_error("pack", node.source->source, "it changed meanwhile",
                                "wait for the build to end, then run again");
     }

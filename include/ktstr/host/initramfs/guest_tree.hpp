@@ -7,11 +7,13 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/initramfs/cpio_writer.hpp>
+#include <ktstr/host/initramfs/opened_file.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 
 #include <filesystem>
 #include <list>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +36,16 @@ struct tree_node {
     bool decompress = false;       ///< the source is a module that may be compressed
     std::uint64_t room = 0;        ///< in an image, the length of a file without `source`
     dev_t device = 0;
+    std::shared_ptr<const opened_file> opened;  ///< the source, where a run has opened it
+
+    /// What to open for the bytes of `source`.
+    [[nodiscard]] std::filesystem::path readable() const {
+        return opened ? opened->again() : source;
+    }
+    /// Whether they are still those that were added.
+    [[nodiscard]] bool is_unchanged(const file_identity& now) const {
+        return opened ? same_bytes(now, identity) : now == identity;
+    }
 };
 
 class guest_tree {
@@ -89,6 +101,17 @@ public:
         node.decompress = decompress;
         return add(walk(path, layer, false), std::move(node));
     }
+    /// The same of a file that is open, whatever its path leads to now.
+    result<void> add_opened(const std::string& path, std::shared_ptr<const opened_file> source,
+                            mode_t mode, tree_layer layer) {
+        tree_node node;
+        node.layer = layer;
+        node.mode = S_IFREG | mode;
+        node.source = source->path();
+        node.identity = source->identity();
+        node.opened = std::move(source);
+        return add(walk(path, layer, false), std::move(node));
+    }
 
     /// Identifies a layer without reading the files in it.
     [[nodiscard]] std::string id(tree_layer layer) const {
@@ -134,7 +157,7 @@ private:
             const auto plain = read_module(node.source);
             return plain ? archive.file(path, permissions, *plain) : plain.error();
         }
-        const unique_fd from{::open(node.source.c_str(), O_RDONLY | O_CLOEXEC)};
+        const unique_fd from{::open(node.readable().c_str(), O_RDONLY | O_CLOEXEC)};
         if (!from)
             return system_error("open", node.source);
         struct ::stat before {
@@ -145,7 +168,7 @@ private:
             !packed)
             return packed;
         ::fstat(from.get(), &after);
-        if (identity_of(before) != node.identity || identity_of(after) != node.identity)
+        if (!node.is_unchanged(identity_of(before)) || !node.is_unchanged(identity_of(after)))
             return plain_error("pack", node.source, "it changed meanwhile",
                                "wait for the build to end, then run again");
         return {};
@@ -206,6 +229,10 @@ private:
         const tree_node& there = at->second;
         const bool same = there.mode == node.mode && there.source == node.source &&
                           there.content == node.content && there.device == node.device;
+        // One was opened before a build and the other is of it: what runs would be neither.
+        if (same && (there.opened || node.opened) && !same_bytes(there.identity, node.identity))
+            return plain_error("pack", node.source.string(), "it was rebuilt while the run goes on",
+                               "run again");
         if (same || (S_ISDIR(there.mode) && S_ISDIR(node.mode)))
             return {};
         // One library under two of its names' directories is the same file; two files are not.

@@ -12,10 +12,12 @@
 #include <ktstr/host/initramfs/cpio_writer.hpp>
 #include <ktstr/host/initramfs/elf_closure.hpp>
 #include <ktstr/host/initramfs/guest_tree.hpp>
+#include <ktstr/host/initramfs/opened_program.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 #include <ktstr/wire/boot.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -42,6 +44,8 @@ struct guest_file {
 struct guest_program {
     std::filesystem::path host_path;
     std::string guest_path = {};  ///< empty: the same as on the host
+    std::shared_ptr<const opened_program> opened =
+        {};  ///< as a run has opened it; empty: as it is now
 };
 
 struct initramfs_input {
@@ -66,10 +70,12 @@ namespace detail {
 inline constexpr std::string_view initramfs_kind = "initramfs";
 inline constexpr std::string_view initramfs_rule = "ktstr initramfs 2";
 
+/// Of those whose libraries are to be searched for.
 inline std::vector<std::filesystem::path> paths_of(const std::vector<guest_program>& programs) {
     std::vector<std::filesystem::path> paths;
     for (const guest_program& program : programs)
-        paths.push_back(program.host_path);
+        if (!program.opened)
+            paths.push_back(program.host_path);
     return paths;
 }
 
@@ -94,7 +100,10 @@ inline result<std::string> key_of(const initramfs_input& input, std::string_view
     hash.add(std::string_view{input.init.path().native()}).add(std::string_view{input.init.id()});
     for (const guest_program& program : input.programs) {
         hash.add(std::string_view{program.guest_path});
-        if (auto added = add_identity(hash, program.host_path); !added)
+        if (program.opened) {
+            hash.add(std::string_view{program.host_path.native()});
+            program.opened->file->identity().add_to(hash);
+        } else if (auto added = add_identity(hash, program.host_path); !added)
             return added.error();
     }
     for (const guest_file& file : input.files) {
@@ -120,16 +129,27 @@ inline std::string about_input(const initramfs_input& input) {
     return text;
 }
 
+/// `opened`: the program whose closure it is, where a run has opened it.
 inline result<void> plant_libraries(guest_tree& tree, const library_closure& closure,
-                                    tree_layer layer) {
-    for (const std::filesystem::path& interpreter : closure.interpreters)
-        if (auto added =
-                tree.add_file(tree.mirror_path(interpreter, layer), interpreter, 0755, layer);
+                                    tree_layer layer, const opened_program* opened = nullptr) {
+    const auto plant = [&](const std::string& place, const std::filesystem::path& path,
+                           const std::shared_ptr<const opened_file>& file) {
+        return file ? tree.add_opened(place, file, 0755, layer)
+                    : tree.add_file(place, path, 0755, layer);
+    };
+    for (std::size_t i = 0; i < closure.interpreters.size(); ++i) {
+        const auto& interpreter = closure.interpreters[i];
+        if (auto added = plant(tree.mirror_path(interpreter, layer), interpreter,
+                               opened != nullptr ? opened->interpreters[i] : nullptr);
             !added)
             return added;
-    for (const needed_library& library : closure.libraries) {
+    }
+    for (std::size_t i = 0; i < closure.libraries.size(); ++i) {
+        const needed_library& library = closure.libraries[i];
         const std::string place = tree.mirror_path(library.path, layer);
-        if (auto added = tree.add_file(place, library.path, 0755, layer); !added)
+        if (auto added =
+                plant(place, library.path, opened != nullptr ? opened->libraries[i] : nullptr);
+            !added)
             return added;
         // The guest has neither our LD_LIBRARY_PATH nor an ld.so.cache, and $ORIGIN of /init is /.
         if (!library.in_default_directory)
@@ -137,6 +157,17 @@ inline result<void> plant_libraries(guest_tree& tree, const library_closure& clo
                 tree.mirror_path(library.default_directory / library.path.filename(), layer), place,
                 layer);
     }
+    return {};
+}
+
+/// The libraries of the programs that a run has opened.
+inline result<void> plant_opened(guest_tree& tree, const initramfs_input& input, tree_layer layer) {
+    for (const guest_program& program : input.programs)
+        if (program.opened)
+            if (auto planted =
+                    plant_libraries(tree, program.opened->needs, layer, program.opened.get());
+                !planted)
+                return planted;
     return {};
 }
 
@@ -169,6 +200,9 @@ inline result<void> plant_base(guest_tree& tree, const initramfs_input& input, b
         return closure.error();
     if (auto planted = plant_libraries(tree, *closure, base); !planted)
         return planted;
+    if (whom == base_for::all)
+        if (auto planted = plant_opened(tree, input, base); !planted)
+            return planted;
     std::string list;
     for (const module_file& module : input.modules) {
         if (auto added = tree.add_file(guest_module_path(module), module.path, 0644, base, true);
@@ -186,13 +220,17 @@ inline result<void> plant_top(guest_tree& tree, const initramfs_input& input) {
         return closure.error();
     if (auto planted = plant_libraries(tree, *closure, top); !planted)
         return planted;  // what the base has already stays there
+    if (auto planted = plant_opened(tree, input, top); !planted)
+        return planted;
     for (const guest_program& program : input.programs) {
         std::error_code failed;
         const std::string place =
             program.guest_path.empty()
                 ? tree.mirror_path(std::filesystem::absolute(program.host_path, failed), top)
                 : program.guest_path;
-        if (auto added = tree.add_file(place, program.host_path, 0755, top); !added)
+        if (auto added = program.opened ? tree.add_opened(place, program.opened->file, 0755, top)
+                                        : tree.add_file(place, program.host_path, 0755, top);
+            !added)
             return added;
     }
     for (const guest_file& file : input.files)

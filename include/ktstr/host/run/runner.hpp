@@ -136,6 +136,11 @@ private:
                                           const std::string* cold = nullptr) {
         if (const auto lacking = unmet_requirement(setup_, one, accel_))
             return {not_run(one, attempt, reason::requirement, *lacking)};
+        if (one.has_machine() && kernel_replaced(setup_.kernel_of(one)))
+            return {not_run(one, attempt, reason::infrastructure,
+                            setup_.kernel_of(one).kernel.image.string() +
+                                " was rebuilt while this run goes on, and the kernel that the run "
+                                "began with is gone; run again")};
         auto source = machines_.plan(one, accel_, cold);
         if (!source)
             return no_machine(one, attempt, source.error());
@@ -339,6 +344,9 @@ private:
         const auto& program = setup_.host.program;
         if (program.replaced() && !told_of_rebuild_.exchange(true) && say_)
             say_(rebuilt_meanwhile(program));
+        for (const auto& file : setup_.host.schedulers->newly_replaced())
+            if (say_)
+                say_(rebuilt_meanwhile(file));
         {
             const std::lock_guard lock(mutex_);
             totals_.add(event);

@@ -7,6 +7,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/cache_root.hpp>
 #include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/initramfs/opened_program.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/link/host_link.hpp>
 #include <ktstr/host/machine/calibration.hpp>
@@ -21,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +33,8 @@ struct host_facts {
     std::filesystem::path cache_root;
     test_program program;  ///< this one: what runs, whatever its path leads to meanwhile
     std::string agent_id;  ///< of this program's agent, see template_request
+    /// The schedulers' programs, each opened when a machine first needs it.
+    std::shared_ptr<opened_programs> schedulers = std::make_shared<opened_programs>();
     host::qemu qemu;
     kvm_facts kvm;
     accelerator accel = accelerator::tcg;  ///< which the run begins with
@@ -46,6 +50,12 @@ struct host_facts {
 [[nodiscard]] inline std::string rebuilt_meanwhile(const test_program& program) {
     return program.path().string() +
            " was rebuilt while it runs; this run tests the program that was started";
+}
+
+/// The same of a scheduler's program, or of a library.
+[[nodiscard]] inline std::string rebuilt_meanwhile(const std::filesystem::path& file) {
+    return file.string() +
+           " was rebuilt while this run goes on; its machines get the one that the run began with";
 }
 
 /// The accelerator for a wish. Under auto, KVM only where it is known to work; a note says why not.

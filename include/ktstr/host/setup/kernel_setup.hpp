@@ -4,7 +4,9 @@
 #pragma once
 
 #include <ktstr/base/result.hpp>
+#include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/cli/options.hpp>
+#include <ktstr/host/initramfs/opened_file.hpp>
 #include <ktstr/host/kernel/modules.hpp>
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
@@ -25,12 +27,19 @@ namespace ktstr::host {
 struct kernel_setup {
     host::kernel kernel;
     std::optional<kernel_config> config;
+    std::optional<file_identity> image;  ///< as the run found it
     link_kind link = link_kind::virtio_serial;
     std::vector<module_file> link_modules;  ///< what the guest loads to have the link
     std::string why_cold;  ///< why no machine with this kernel can be a clone; empty: they can
     link_kind clone_link = link_kind::virtio_serial;
     std::vector<module_file> template_modules;  ///< what a template loads
 };
+
+/// Whether another file, or none, lies where the kernel's image was. QEMU opens it anew for every machine.
+[[nodiscard]] inline bool kernel_replaced(const kernel_setup& setup) {
+    const auto now = identity_of(setup.kernel.image);
+    return setup.image && (!now || !same_bytes(*now, *setup.image));
+}
 
 /// The modules by which a guest of this kernel reaches its link.
 [[nodiscard]] inline std::vector<std::string_view> modules_of_link(
@@ -92,6 +101,8 @@ inline void prepare_clones(kernel_setup& setup, const host_facts& host, const op
     if (!kernel)
         return std::move(kernel).error();
     setup.kernel = std::move(*kernel);
+    if (const auto image = identity_of(setup.kernel.image))
+        setup.image = *image;
     setup.link = wanted.internal.link.value_or(choose_link(host.links));
     if (setup.link == link_kind::vhost_vsock && !host.links.vhost_vsock)
         return plain_error("use", "the vhost-vsock link", host.links.vhost_vsock_why_not);

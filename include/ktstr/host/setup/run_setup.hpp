@@ -104,10 +104,13 @@ struct run_setup {
     input.init = host.program;
     input.modules = modules;
     if (one.scheduler->has_program()) {
-        auto binary = find_scheduler(host, *one.scheduler);
-        if (!binary)
-            return std::move(binary).error();
-        input.programs.push_back({.host_path = *binary, .guest_path = wire::scheduler_path});
+        auto opened = host.schedulers->get(std::string(one.scheduler->binary),
+                                           [&] { return find_scheduler(host, *one.scheduler); });
+        if (!opened)
+            return std::move(opened).error();
+        input.programs.push_back({.host_path = (*opened)->file->path(),
+                                  .guest_path = wire::scheduler_path,
+                                  .opened = *opened});
     }
     return input;
 }
