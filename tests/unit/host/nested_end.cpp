@@ -59,6 +59,9 @@ TEST_CASE("the exit status of a nested run is that of its tests", "[nested]") {
     const auto early = judged(3, 3 << 8, true, 0);
     REQUIRE(early);
     CHECK(early->find("ended early") != std::string::npos);
+    const auto impossible = judged(2, 3 << 8);
+    REQUIRE(impossible);
+    CHECK(impossible->find("ended early") != std::string::npos);
 }
 
 TEST_CASE("a nested run has a limit that follows its longest test and its slowness", "[nested]") {

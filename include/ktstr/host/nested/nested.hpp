@@ -112,7 +112,9 @@ namespace detail {
 [[nodiscard]] inline std::optional<std::string> why_ended(const result<int>& ended,
                                                           const relayed_run& inside,
                                                           const run_finished& finished) {
-    const bool early = finished.finished() < finished.selected;
+    // Also where nothing could be said about a test, as when KVM fails inside.
+    const bool early = finished.finished() < finished.selected ||
+                       (ended && WIFEXITED(*ended) && WEXITSTATUS(*ended) == exit_run_impossible);
     if (stop_signal::received() != 0)
         return "interrupted by signal " + std::to_string(stop_signal::received());
     if (!inside.fault().empty())
