@@ -37,13 +37,13 @@ KTSTR_TEST(scheduler_is_asked_for, scheduler = fake, scheduler_args = {"stays"},
         KTSTR_REQUIRE(said->pid.has_value());
         KTSTR_CHECK(*said->pid > 1 && ::kill(*said->pid, 0) == 0);
     };
-    check(ctx.scheduler());
+    check(ctx.scheduler().state());
     // All at once, each in a thread of a process of its own or of this one: everybody gets one answer.
     const pid_t child = ::fork();
     std::vector<result<scheduler_state>> said(8, plain_error("ask", "the agent", "nobody did"));
     std::vector<std::thread> threads;
     for (auto& one : said)
-        threads.emplace_back([&ctx, &one] { one = ctx.scheduler(); });
+        threads.emplace_back([&ctx, &one] { one = ctx.scheduler().state(); });
     for (auto& thread : threads)
         thread.join();
     for (const auto& one : said)
@@ -56,7 +56,7 @@ KTSTR_TEST(scheduler_is_asked_for, scheduler = fake, scheduler_args = {"stays"},
 }
 
 KTSTR_TEST(no_scheduler_to_ask_for, duration = 1s) {
-    const auto said = ctx.scheduler();
+    const auto said = ctx.scheduler().state();
     KTSTR_REQUIRE(said.has_value());
     KTSTR_CHECK(!said->pid.has_value());
     KTSTR_CHECK(said->state != "enabled");

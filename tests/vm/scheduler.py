@@ -20,13 +20,13 @@ EXPECTED = {
     "no_scheduler": ("pass", None),
     "scheduler_leaves": ("fail", "scheduler_exit"),
     "scheduler_is_thrown_out": ("fail", "scheduler_exit"),
-    "scheduler_never_attaches": ("fail", "scheduler_exit"),
-    "scheduler_fails_to_start": ("fail", "scheduler_exit"),
+    "scheduler_never_attaches": ("fail", "scheduler_attach"),
+    "scheduler_fails_to_start": ("fail", "scheduler_attach"),
 }
 MESSAGES = {
     "scheduler_leaves": "exited with status 3",
     "scheduler_is_thrown_out": "is 'disabled'",
-    "scheduler_never_attaches": "did not attach",
+    "scheduler_never_attaches": "was not attached in",
     "scheduler_fails_to_start": "exited with status 2",
 }
 wrong = []

@@ -14,6 +14,7 @@
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/probe/topology.hpp>
 #include <ktstr/guest/scheduler.hpp>
+#include <ktstr/guest/scx_events.hpp>
 #include <ktstr/linux/clock.hpp>
 #include <ktstr/linux/exit_text.hpp>
 #include <ktstr/linux/marked_processes.hpp>
@@ -77,8 +78,10 @@ public:
         harden();
         if (auto made = body_process::prepare())
             body_.emplace(std::move(*made));
-        if (options_.is_init)
+        if (options_.is_init) {
             seen_.emplace(read_machine("/sys"));
+            kernel_events_.arm();
+        }
         repeat_silenced_words();
         ready_ = true;
     }
@@ -126,6 +129,31 @@ public:
                 .pid = scheduler_ ? std::optional<std::int32_t>(scheduler_->pid()) : std::nullopt};
     }
 
+    /// A question of the body's, with a socket for its answer.
+    void asked(datagram&& question) {
+        const auto keep = [this, &question]() -> std::optional<std::uint64_t> {
+            // Each holds a descriptor of PID 1's.
+            if (askers_.size() >= 256) {
+                reply(question, detail::to_datagram(refused{"256 others wait for an answer"}));
+                return std::nullopt;
+            }
+            askers_.emplace_back(++last_asker_, std::move(question.reply));
+            return last_asker_;
+        };
+        if (const auto wait = question.as<ask_exit>()) {
+            if (const auto asker = keep())
+                core_.on_ask_exit(*asker, std::min<std::uint64_t>(wait->limit_ms, 86'400'000));
+            return;
+        }
+        if (const auto deed = question.as<ask_deed>();
+            deed && deed->deed <= static_cast<std::uint8_t>(scheduler_deed::signal)) {
+            if (const auto asker = keep())
+                core_.on_ask_deed(*asker, static_cast<scheduler_deed>(deed->deed), deed->signal);
+            return;
+        }
+        reply(question, answer_to(question, *this));
+    }
+
 private:
     /// SIGCHLD as a descriptor; a class that outranks whatever the body does to SCHED_EXT and CFS.
     /// Children fall back to SCHED_OTHER at fork.
@@ -147,7 +175,7 @@ private:
     }
 
     void turn() {
-        std::array<pollfd, 9> fds{};
+        std::array<pollfd, 12> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd) {
             fds[count] = {fd, POLLIN, 0};
@@ -164,7 +192,11 @@ private:
         const auto on_command = watch(command_ ? command_->output_fd() : -1);
         const auto on_command_errors = watch(command_ ? command_->errors_fd() : -1);
         const auto on_scheduler = watch(scheduler_ ? scheduler_->output_fd() : -1);
-        if (::poll(fds.data(), count, -1) < 0)
+        const auto on_uevent = watch(kernel_events_.uevent_fd());
+        const auto on_trace = watch(kernel_events_.trace_fd());
+        const auto on_log = watch(kernel_events_.log_fd());
+        // Without an event for the last step of an end, its state is all there is to look at.
+        if (::poll(fds.data(), count, kernel_events_.must_look() ? 5 : -1) < 0)
             return;
         const auto ready = [&](std::size_t i) { return fds[i].revents != 0; };
 
@@ -182,6 +214,8 @@ private:
             command_->pump_output(send_);
         if (ready(on_scheduler))
             scheduler_->pump_output(send_);
+        if (ready(on_uevent) || ready(on_trace) || ready(on_log) || kernel_events_.must_look())
+            hear_kernel();
         if (ready(on_signal) || (body_ && body_->reported()))
             reap();
         // Nothing of the body's process is worth waiting for once it has reported.
@@ -215,14 +249,33 @@ private:
                 command_.reset();
                 core_.on_command_end(status);
             } else if (scheduler_ && pid == scheduler_->pid()) {
+                // What the kernel knows of it came first, and its own words explain its end.
+                hear_kernel();
                 scheduler_->pump_output(send_);
-                scheduler_.reset();
+                forget_scheduler();
                 core_.on_scheduler_end(exit_text(status));
             }
         }
     }
 
+    void hear_kernel() {
+        kernel_events_.pump([this](const scx_news& news) {
+            // Its last lines before what is concluded from its end.
+            if (scheduler_)
+                scheduler_->pump_output(send_);
+            core_.on_scheduler_news(news);
+        });
+    }
+
+    /// Its process is gone; its words are kept for whoever asks why.
+    void forget_scheduler() {
+        scheduler_words_ = scheduler_->words();
+        scheduler_dropped_ += scheduler_->output_dropped();
+        scheduler_.reset();
+    }
+
     void body_ended(int status) {
+        hear_kernel();
         repeat_kernel_words();
         body_->pump_reports(send_, *this);
         wire::outcome end;
@@ -314,17 +367,66 @@ private:
     }
 
     [[nodiscard]] result<void> start_scheduler(const wire::run_test& order) override {
+        kernel_events_.arm();
+        scheduler_words_.clear();
         auto started = scheduler_process::start(order.scheduler, order.scheduler_args);
         if (!started)
             return std::move(started).error();
         scheduler_.emplace(std::move(*started));
         return {};
     }
-    void drop_scheduler() override { scheduler_.reset(); }
+    void signal_scheduler(int signal) override {
+        if (scheduler_)
+            ::kill(scheduler_->pid(), signal);
+    }
+    void drop_scheduler() override {
+        if (!scheduler_)
+            return;
+        ::kill(scheduler_->pid(), SIGKILL);
+        forget_scheduler();
+    }
     [[nodiscard]] std::optional<std::string> scheduler_state() const override {
-        return scheduler_ ? std::optional(scheduler_process::state()) : std::nullopt;
+        return kernel_events_.armed() ? std::optional(scheduler_process::state()) : std::nullopt;
+    }
+    [[nodiscard]] std::string scheduler_words() const override {
+        return scheduler_ ? scheduler_->words() : scheduler_words_;
+    }
+    [[nodiscard]] std::vector<std::string> scheduler_counters() const override {
+        return scheduler_process::counters();
+    }
+    [[nodiscard]] std::uint64_t scheduler_output_dropped() const override {
+        return scheduler_dropped_ + (scheduler_ ? scheduler_->output_dropped() : 0);
     }
 
+    void answer_exit(std::uint64_t asker, const std::optional<scx_exit_record>& end) override {
+        exit_answer answer{.ended = end.has_value()};
+        if (end) {
+            answer.kind = static_cast<std::uint8_t>(end->kind);
+            answer.reason = end->reason;
+            answer.message = end->message;
+            answer.dump = end->dump;
+            answer.code = end->code;
+        }
+        answer_asker(asker, answer);
+    }
+    void answer_done(std::uint64_t asker) override { answer_asker(asker, deed_answer{}); }
+    void refuse(std::uint64_t asker, scheduler_error::cause why,
+                const std::string& words) override {
+        answer_asker(asker, deed_answer{words, static_cast<std::uint8_t>(why)});
+    }
+    template <class Answer>
+    void answer_asker(std::uint64_t asker, const Answer& answer) {
+        for (auto at = askers_.begin(); at != askers_.end(); ++at)
+            if (at->first == asker) {
+                reply({.reply = std::move(at->second)}, detail::to_datagram(answer));
+                askers_.erase(at);
+                return;
+            }
+    }
+
+    [[nodiscard]] result<void> set_sysctl(const std::string& assignment) override {
+        return guest::set_sysctl(assignment);
+    }
     [[nodiscard]] bool body_is_elsewhere() const override { return body_ && !body_->is_program(); }
     [[nodiscard]] result<void> begin_body(const wire::run_test& order) override {
         if (!body_) {
@@ -396,6 +498,11 @@ private:
     std::optional<body_process> body_;      ///< forked, and perhaps not yet told which body it is
     std::optional<command_process> command_;
     std::optional<scheduler_process> scheduler_;
+    std::string scheduler_words_;          ///< of the last one, when it is gone
+    std::uint64_t scheduler_dropped_ = 0;  ///< bytes of output of those that are gone
+    scx_events kernel_events_;
+    std::vector<std::pair<std::uint64_t, unique_fd>> askers_;  ///< who waits for an answer
+    std::uint64_t last_asker_ = 0;
 };
 
 }  // namespace ktstr::guest

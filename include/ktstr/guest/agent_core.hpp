@@ -6,9 +6,12 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/check/verdict.hpp>
+#include <ktstr/guest/scheduler_core.hpp>
+#include <ktstr/guest/scx_words.hpp>
 #include <ktstr/topology/topology.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -17,9 +20,6 @@
 #include <vector>
 
 namespace ktstr::guest {
-
-inline constexpr const char* sched_ext_state_path = "/sys/kernel/sched_ext/state";
-inline constexpr std::string_view attached_state = "enabled";
 
 /// Where an agent is in its one conversation with a host.
 enum class agent_phase : std::uint8_t {
@@ -30,6 +30,7 @@ enum class agent_phase : std::uint8_t {
     arriving,   ///< the body's process is not yet the program that it is to become
     body,       ///< the body runs
     cutting,    ///< the body was killed and is not yet gone
+    settling,   ///< the body has ended, and the kernel's record of its scheduler's end is due
     finished,   ///< the outcome is sent
     left        ///< nothing more will be done
 };
@@ -48,6 +49,7 @@ enum class agent_phase : std::uint8_t {
             return "before the body";
         case agent_phase::body:
         case agent_phase::cutting:
+        case agent_phase::settling:
             return "while the body runs";
         case agent_phase::finished:
             return "after the outcome";
@@ -58,10 +60,8 @@ enum class agent_phase : std::uint8_t {
 }
 
 /// What an agent can do. The real one is `agent`.
-class agent_deeds {
+class agent_deeds : public scheduler_deeds {
 public:
-    virtual ~agent_deeds() = default;
-
     virtual void send(const std::vector<wire::frame>& frames) = 0;  ///< in one write
     virtual void complain(const std::string& why) = 0;  ///< to the console, which outlives the link
     [[nodiscard]] virtual std::uint64_t boot_ns() const = 0;  ///< CLOCK_BOOTTIME
@@ -74,11 +74,7 @@ public:
     /// Nothing where the machine is not the test's own.
     [[nodiscard]] virtual std::optional<int> online_cpus() = 0;
 
-    [[nodiscard]] virtual result<void> start_scheduler(const wire::run_test& order) = 0;
-    virtual void drop_scheduler() = 0;
-    /// The kernel's word; nothing while no scheduler of the test's runs.
-    [[nodiscard]] virtual std::optional<std::string> scheduler_state() const = 0;
-
+    [[nodiscard]] virtual result<void> set_sysctl(const std::string& assignment) = 0;
     [[nodiscard]] virtual bool body_is_elsewhere()
         const = 0;  ///< its process is not yet its program
     [[nodiscard]] virtual result<void> begin_body(const wire::run_test& order) = 0;
@@ -133,22 +129,19 @@ public:
     }
 
     void on_timer() {
-        if (phase_ == agent_phase::body)
-            return cut(reason::timeout,
-                       "the body did not return in " + std::to_string(order_.timeout_ms) + " ms");
-        if (phase_ != agent_phase::attaching)
-            return;
-        if (deeds_.scheduler_state() == attached_state) {
-            deeds_.set_timer(0, 0);
-            return start_body();
+        const auto now = deeds_.boot_ns();
+        scheduler_.on_time(now);
+        if (phase_ == agent_phase::body && scheduler_.to_be_judged(now)) {
+            const auto words = scheduler_.unwanted_end().value_or("");
+            scheduler_.judged();
+            cut(reason::scheduler_exit, words);
+        } else if (due_ns_ != 0 && due_ns_ <= now) {
+            due_ns_ = 0;
+            late();
+        } else if (phase_ == agent_phase::attaching) {
+            (void)is_attached_unheard();
         }
-        if (deeds_.boot_ns() < attach_until_ns_)
-            return;
-        finish(reason::scheduler_exit, "the scheduler " + order_.scheduler + " did not attach in " +
-                                           std::to_string(order_.timeout_ms) + " ms (" +
-                                           sched_ext_state_path + " is not '" +
-                                           std::string(attached_state) + "')");
-        deeds_.drop_scheduler();
+        set_timer();
     }
 
     /// The process that waits for its body has become its program.
@@ -162,11 +155,16 @@ public:
     void on_body_end(wire::outcome end) {
         switch (phase_) {
             case agent_phase::body:
+                // The kernel's record of an end that has begun is on its way, and says more.
+                if (scheduler_.record_is_due()) {
+                    held_ = std::move(end);
+                    phase_ = agent_phase::settling;
+                    due_ns_ = deeds_.boot_ns() + scheduler_core::leave_ns;
+                    return set_timer();
+                }
+                return conclude(std::move(end));
             case agent_phase::cutting:
-                judge(end);
-                finish(std::move(end));
-                // What the body left running is part of the test and ends with it.
-                return deeds_.end_children();
+                return conclude(std::move(end));
             case agent_phase::arriving:
                 return finish(std::move(end));
             default:
@@ -174,18 +172,48 @@ public:
         }
     }
 
-    /// The scheduler under test has ended; `how` as in "was killed by SIGSEGV".
+    /// The scheduler's process has ended; `how` as in "was killed by SIGSEGV".
     void on_scheduler_end(const std::string& how) {
-        const auto words = "the scheduler under test " + how;
-        switch (phase_) {
-            case agent_phase::body:
-                return cut(reason::scheduler_exit, words);
-            case agent_phase::attaching:
-            case agent_phase::arriving:
-                return finish(reason::scheduler_exit, words);
-            default:
-                return;
+        const bool starting = phase_ == agent_phase::attaching;
+        scheduler_.on_process_end(how, deeds_.boot_ns());
+        // One that the kernel is taking off again has its record coming.
+        if (starting && scheduler_.at() != scheduler_core::phase::leaving)
+            return not_attached();
+        settle();
+        set_timer();
+    }
+
+    /// What the kernel says of its BPF schedulers, in its order.
+    void on_scheduler_news(const scx_news& news) {
+        const auto now = deeds_.boot_ns();
+        switch (news.what) {
+            case scx_news::kind::attached:
+                if (scheduler_.on_attached(news.name, now) && phase_ == agent_phase::attaching)
+                    return start_body();
+                break;
+            case scx_news::kind::leaving:
+                scheduler_.on_leaving(now);
+                break;
+            case scx_news::kind::ended:
+                scheduler_.on_ended(news.end, now);
+                if (phase_ == agent_phase::attaching)
+                    return not_attached();
+                if (phase_ == agent_phase::arriving)
+                    return finish(reason::scheduler_exit, scheduler_.unwanted_end().value_or(""));
+                settle();
+                break;
         }
+        set_timer();
+    }
+
+    // What a body asks of its scheduler; `asker` comes back with the answer.
+    void on_ask_exit(std::uint64_t asker, std::uint64_t limit_ms) {
+        scheduler_.ask_exit(asker, limit_ms * 1'000'000U, deeds_.boot_ns());
+        set_timer();
+    }
+    void on_ask_deed(std::uint64_t asker, scheduler_deed what, int signal) {
+        scheduler_.ask_deed(asker, what, signal, deeds_.boot_ns());
+        set_timer();
     }
 
     void on_command_end(int wait_status) {
@@ -251,13 +279,14 @@ private:
         if (order_.scheduler.empty())
             return start_body();
         enter(wire::guest_stage::starting_scheduler);
-        if (auto started = deeds_.start_scheduler(order_); !started)
-            return finish(reason::scheduler_exit, started.error().message());
         phase_ = agent_phase::attaching;
-        attach_until_ns_ = deeds_.boot_ns() + order_.timeout_ms * 1'000'000U;
-        // sysfs announces no state change, so its file is read at short intervals until it says
-        // "enabled"; a scheduler that exits ends the wait at once through SIGCHLD.
-        deeds_.set_timer(2'000'000, 2'000'000);
+        due_ns_ = deeds_.boot_ns() + order_.timeout_ms * 1'000'000U;
+        for (const auto& one : order_.sysctls)
+            if (auto set = deeds_.set_sysctl(one); !set)
+                return finish(reason::infrastructure, set.error().message());
+        if (auto started = scheduler_.start(order_, deeds_.boot_ns()); !started)
+            return finish(reason::scheduler_attach, started.error().message());
+        set_timer();
     }
 
     void on(const wire::run_command& order, const char* name) {
@@ -291,22 +320,83 @@ private:
         if (auto begun = deeds_.begin_body(order_); !begun)
             return finish(reason::infrastructure, begun.error().message());
         phase_ = agent_phase::body;
-        deeds_.set_timer(order_.timeout_ms * 1'000'000U, 0);
+        due_ns_ = deeds_.boot_ns() + order_.timeout_ms * 1'000'000U;
+        set_timer();
+    }
+
+    /// The time of a phase is over.
+    void late() {
+        switch (phase_) {
+            case agent_phase::body:
+                return cut(reason::timeout, "the body did not return in " +
+                                                std::to_string(order_.timeout_ms) + " ms");
+            case agent_phase::attaching:
+                if (is_attached_unheard())
+                    return;
+                finish(reason::scheduler_attach, scheduler_.why_not_attached() + " in " +
+                                                     std::to_string(order_.timeout_ms) +
+                                                     " ms; its process still runs");
+                return deeds_.drop_scheduler();
+            case agent_phase::settling:
+                return conclude(*std::exchange(held_, std::nullopt));
+            default:
+                return;
+        }
+    }
+
+    /// Whatever became of the kernel's word for it (it may be lost when there are many): its state counts.
+    bool is_attached_unheard() {
+        if (deeds_.scheduler_state() != attached_state ||
+            !scheduler_.on_attached({}, deeds_.boot_ns()))
+            return false;
+        start_body();
+        return true;
+    }
+
+    /// A body that has ended waits for the kernel's record no longer than that takes.
+    void settle() {
+        if (phase_ == agent_phase::settling && !scheduler_.record_is_due())
+            conclude(*std::exchange(held_, std::nullopt));
+    }
+
+    void not_attached() {
+        finish(reason::scheduler_attach, scheduler_.why_not_attached());
+        deeds_.drop_scheduler();
+    }
+
+    void conclude(wire::outcome end) {
+        judge(end);
+        finish(std::move(end));
+        // What the body left running is part of the test and ends with it.
+        deeds_.end_children();
+    }
+
+    /// Rings when the first of all that is waited for is due.
+    void set_timer() {
+        const bool over = phase_ == agent_phase::finished || left();
+        const auto look = phase_ == agent_phase::attaching ? deeds_.boot_ns() + look_ns : 0;
+        const auto next = over ? 0 : scheduler_.next();
+        const auto first = next == 0 || look == 0 ? next + look : std::min(next, look);
+        const auto due = over                         ? 0
+                         : due_ns_ == 0 || first == 0 ? due_ns_ + first
+                                                      : std::min(due_ns_, first);
+        const auto now = deeds_.boot_ns();
+        deeds_.set_timer(due == 0 ? 0 : due > now ? due - now : 1, 0);
     }
 
     /// Ends the body. What it started ends once it is known to be dead itself.
     void cut(reason why, std::string words) {
         phase_ = agent_phase::cutting;
+        due_ns_ = 0;
         cut_ = {why, std::move(words)};
         deeds_.kill_body();
     }
 
     void judge(wire::outcome& end) {
-        // The kernel throws a scheduler out before its process notices.
-        if (const auto state = deeds_.scheduler_state(); state && *state != attached_state)
-            cut_ = {reason::scheduler_exit, "the scheduler under test did not stay attached (" +
-                                                std::string(sched_ext_state_path) + " is '" +
-                                                *state + "')"};
+        // An attach of the body's own that failed is what its exception says.
+        if (const auto words = scheduler_.unwanted_end();
+            words && cut_.first != reason::scheduler_exit)
+            cut_ = {reason::scheduler_exit, *words};
         if (cut_.first == reason::none)
             return;
         end.verdict = verdict::fail;
@@ -318,20 +408,26 @@ private:
         phase_ = agent_phase::finished;
         deeds_.set_timer(0, 0);
         const auto now = deeds_.boot_ns();
+        if (const auto facts = scheduler_.facts())
+            send(*facts);
         send(wire::stage{wire::guest_stage::collecting, now}, end,
              wire::stage{wire::guest_stage::done, now});
     }
     /// Without a body: a scheduler that does not run is the test's failure, all else is nobody's.
     void finish(reason why, std::string words) {
-        finish({.verdict = why == reason::scheduler_exit ? verdict::fail : verdict::inconclusive,
-                .reason = why,
-                .message = std::move(words)});
+        finish({.verdict = verdict_of(why), .reason = why, .message = std::move(words)});
     }
+
+    /// How often the kernel's state is looked at while a scheduler starts: a second witness of its attach,
+    /// of which the kernel's event is the first.
+    static constexpr std::uint64_t look_ns = 250'000'000;
 
     agent_deeds& deeds_;
     agent_phase phase_ = agent_phase::greeting;
-    wire::run_test order_{};             ///< the test that runs or ran
-    std::uint64_t attach_until_ns_ = 0;  ///< in phase attaching
+    wire::run_test order_{};  ///< the test that runs or ran
+    scheduler_core scheduler_{deeds_};
+    std::uint64_t due_ns_ = 0;             ///< when the phase's time is over; 0: it has none
+    std::optional<wire::outcome> held_{};  ///< in phase settling
     std::pair<reason, std::string> cut_{reason::none,
                                         {}};    ///< why the body was cut short; none: it was not
     std::optional<wire::outcome> lost_body_{};  ///< the waiting process ended before its body began

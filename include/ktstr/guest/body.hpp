@@ -21,6 +21,7 @@
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -129,6 +130,14 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
         if (e.why() == scenario_error::cause::infrastructure) {
             end.verdict = verdict::inconclusive;
             end.reason = reason::infrastructure;
+        }
+    } catch (const scheduler_error& e) {
+        thrown(e.what());
+        if (e.why() == scheduler_error::cause::unreachable) {
+            end.verdict = verdict::inconclusive;
+            end.reason = reason::infrastructure;
+        } else if (e.why() == scheduler_error::cause::attach) {
+            end.reason = reason::scheduler_attach;
         }
     } catch (const std::exception& e) {
         thrown(demangled(typeid(e)) + ": " + e.what());
@@ -414,9 +423,9 @@ public:
     }
 
     /// Reads what the body's processes say: passes checks and workers on with `send`, and has each
-    /// question answered by `agent`, see answer_to().
+    /// question answered by `agent`.
     template <class Send, class Agent>
-    void pump_reports(const Send& send, const Agent& agent) {
+    void pump_reports(const Send& send, Agent& agent) {
         std::string room;
         for (int reads = 0; report_ && reads < 4096; ++reads) {
             datagram said;
@@ -432,7 +441,7 @@ public:
                     return;
             }
             if (said.reply)
-                reply(said, answer_to(said, agent));
+                agent.asked(std::move(said));
             else
                 take_report(said, send);
         }
@@ -573,6 +582,49 @@ result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit) {
     if (!answer)
         return std::move(answer).error();
     return scheduler_state{std::move(answer->state), std::move(answer->name), answer->pid};
+}
+
+scheduler_state require_scheduler_state(std::chrono::milliseconds limit) {
+    auto state = ask_scheduler_state(limit);
+    if (!state)
+        throw scheduler_error(state.error().message(), scheduler_error::cause::unreachable);
+    return *std::move(state);
+}
+
+void do_to_scheduler(scheduler_deed deed, int signal, std::chrono::milliseconds limit) {
+    constexpr std::array names{"detach", "attach", "restart", "send a signal to"};
+    const auto number = static_cast<std::uint8_t>(deed);
+    const auto answer =
+        guest::ask<guest::deed_answer>(guest::detail::current_report().fd,
+                                       guest::ask_deed{number, signal}, "its scheduler", limit);
+    if (!answer)
+        throw scheduler_error(answer.error().message(), scheduler_error::cause::unreachable);
+    if (!answer->fault.empty())
+        throw scheduler_error(
+            plain_error(names[number], "the scheduler", answer->fault).message(),
+            answer->cause <= static_cast<std::uint8_t>(scheduler_error::cause::mistake_in_test)
+                ? static_cast<scheduler_error::cause>(answer->cause)
+                : scheduler_error::cause::unreachable);
+}
+
+std::optional<scx_exit_record> wait_for_scheduler_exit(std::chrono::milliseconds limit,
+                                                       std::chrono::milliseconds patience) {
+    const auto asked = std::max(limit, std::chrono::milliseconds(0));
+    auto answer =
+        guest::ask<guest::exit_answer>(guest::detail::current_report().fd,
+                                       guest::ask_exit{static_cast<std::uint64_t>(asked.count())},
+                                       "the end of its scheduler", asked + patience);
+    if (!answer)
+        throw scheduler_error(answer.error().message(), scheduler_error::cause::unreachable);
+    if (!answer->ended)
+        return std::nullopt;
+    return scx_exit_record{.kind = answer->kind < static_cast<std::uint8_t>(scx_exit_kind::other)
+                                       ? static_cast<scx_exit_kind>(answer->kind)
+                                       : scx_exit_kind::other,
+                           .reason = std::move(answer->reason),
+                           .message = std::move(answer->message),
+                           .dump = std::move(answer->dump),
+                           .code = answer->code};
 }
 
 void end_body_failed() {

@@ -8,6 +8,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/test/context.hpp>
+#include <ktstr/test/scheduler_handle.hpp>
 #include <ktstr/wire/message.hpp>
 
 #include <algorithm>
@@ -38,9 +39,13 @@ enum class datagram_type : std::uint16_t {
     forked_end = 36,
     // what a body asks
     ask_scheduler = 64,
+    ask_exit = 65,
+    ask_deed = 66,
     // what the agent answers
     scheduler = 96,
     refused = 97,
+    exit = 98,
+    done = 99,
 };
 
 /// Become the program of so many bytes on a clone's disk, and wait there.
@@ -76,6 +81,38 @@ struct scheduler_answer {
     std::string state{}, name{};
     std::optional<std::int32_t> pid{};
     auto fields(auto& f) { return f(state, name, pid); }
+};
+
+/// Wait for the scheduler's end, so long.
+struct ask_exit {
+    static constexpr auto datagram = datagram_type::ask_exit;
+    std::uint64_t limit_ms = 0;
+    auto fields(auto& f) { return f(limit_ms); }
+};
+
+struct exit_answer {
+    static constexpr auto datagram = datagram_type::exit;
+    bool ended = false;  ///< false: not in that time, and the rest says nothing
+    std::uint8_t kind = 0;
+    std::string reason{}, message{}, dump{};
+    std::int64_t code = 0;
+    auto fields(auto& f) { return f(ended, kind, reason, message, dump, code); }
+};
+
+/// Do something to the scheduler, see scheduler_deed.
+struct ask_deed {
+    static constexpr auto datagram = datagram_type::ask_deed;
+    std::uint8_t deed = 0;
+    std::int32_t signal = 0;
+    auto fields(auto& f) { return f(deed, signal); }
+};
+
+/// Done, or why not.
+struct deed_answer {
+    static constexpr auto datagram = datagram_type::done;
+    std::string fault{};     ///< empty: it is done
+    std::uint8_t cause = 0;  ///< scheduler_error::cause
+    auto fields(auto& f) { return f(fault, cause); }
 };
 
 /// The answer to a request that can't be answered.
@@ -241,7 +278,7 @@ template <class Agent>
         return detail::to_datagram(agent.scheduler_facts());
     const auto number = std::to_string(static_cast<unsigned>(asked.type));
     return detail::to_datagram(
-        refused{asked.type == datagram_type::ask_scheduler
+        refused{asked.type >= datagram_type::ask_scheduler && asked.type <= datagram_type::ask_deed
                     ? "the request is malformed"
                     : "it knows no request of type " + number +
                           "; the agent and the test program are of two versions"});

@@ -5,11 +5,15 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
-#include <ktstr/guest/agent_core.hpp>
+#include <ktstr/guest/scheduler_core.hpp>
+#include <ktstr/guest/scx_words.hpp>
 #include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/wire/message.hpp>
 
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -23,6 +27,20 @@
 namespace ktstr::guest {
 
 inline constexpr const char* sched_ext_name_path = "/sys/kernel/sched_ext/root/ops";
+inline constexpr const char* sched_ext_events_path = "/sys/kernel/sched_ext/root/events";
+inline constexpr const char* sched_ext_rejected_path = "/sys/kernel/sched_ext/nr_rejected";
+
+/// Sets "kernel.NAME=VALUE": in a name each '.' parts directories, and each '/' is a dot, as sysctl(8) has it.
+[[nodiscard]] inline result<void> set_sysctl(std::string_view assignment,
+                                             const std::string& root = "/proc/sys/") {
+    const auto equals = assignment.find('=');
+    if (equals == 0 || equals == assignment.npos || assignment.find("..") < equals)
+        return plain_error("set the sysctl", std::string(assignment), "it is not NAME=VALUE");
+    std::string path(assignment.substr(0, equals));
+    for (char& c : path)
+        c = c == '.' ? '/' : c == '/' ? '.' : c;
+    return write_kernel_file(root + path, assignment.substr(equals + 1));
+}
 
 class scheduler_process {
 public:
@@ -57,7 +75,11 @@ public:
     }
 
     scheduler_process(scheduler_process&& other) noexcept
-        : pid_(std::exchange(other.pid_, -1)), output_(std::move(other.output_)) {}
+        : pid_(std::exchange(other.pid_, -1)),
+          output_(std::move(other.output_)),
+          tail_(std::move(other.tail_)),
+          sent_(other.sent_),
+          dropped_(other.dropped_) {}
     scheduler_process& operator=(scheduler_process&&) = delete;
     ~scheduler_process() = default;
 
@@ -73,27 +95,65 @@ public:
         return std::string(without_newline(read_kernel_file(sched_ext_name_path).value_or("")));
     }
 
+    /// The kernel's counters: those of the attached scheduler, which go with it, and of all.
+    [[nodiscard]] static std::vector<std::string> counters() {
+        std::vector<std::string> all;
+        const auto events = read_kernel_file(sched_ext_events_path);
+        for (std::string_view rest = events ? std::string_view(*events) : std::string_view{};
+             !rest.empty();) {
+            const auto end = std::min(rest.find('\n'), rest.size());
+            if (end > 0 && all.size() < 64)
+                all.emplace_back(rest.substr(0, end));
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+        }
+        if (const auto rejected = read_kernel_file(sched_ext_rejected_path))
+            all.push_back("nr_rejected " + std::string(without_newline(*rejected)));
+        return all;
+    }
+
+    /// What it said last that explains something.
+    [[nodiscard]] std::string words() const { return last_words(tail_); }
+
+    /// Bytes of its output beyond the limit.
+    [[nodiscard]] std::uint64_t output_dropped() const noexcept { return dropped_; }
+
+    /// Passes its output on, within the limit; at most as much as a pipe holds, so that one that floods
+    /// can't keep the agent from its other descriptors. What it says at its end is remembered anyway.
     template <class Send>
     void pump_output(const Send& send) {
         char chunk[wire::output_chunk];
         for (int reads = 0; output_ && reads < 32; ++reads) {
             const auto n = ::read(output_.get(), chunk, sizeof chunk);
-            if (n > 0) {
-                send(wire::output{wire::stream::err,
-                                  std::string(chunk, static_cast<std::size_t>(n))});
+            if (n < 0 && errno == EINTR)
                 continue;
-            }
-            if (n == 0)
+            if (n < 0)
+                return;
+            if (n == 0) {
                 output_.reset();
-            return;
+                return;
+            }
+            const std::string_view bytes(chunk, static_cast<std::size_t>(n));
+            tail_ += bytes;
+            if (tail_.size() > 2 * longest_tail)
+                tail_.erase(0, tail_.size() - longest_tail);
+            const auto kept =
+                std::min<std::uint64_t>(bytes.size(), wire::max_scheduler_output - sent_);
+            if (kept > 0)
+                send(wire::output{wire::stream::err, std::string(bytes.substr(0, kept))});
+            sent_ += kept;
+            dropped_ += bytes.size() - kept;
         }
     }
 
 private:
+    static constexpr std::size_t longest_tail = std::size_t{32} << 10;
+
     scheduler_process() = default;
 
     pid_t pid_ = -1;
     unique_fd output_;
+    std::string tail_;  ///< of its output
+    std::uint64_t sent_ = 0, dropped_ = 0;
 };
 
 }  // namespace ktstr::guest

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is under test: a scheduler's name, its binary, its arguments and the machine it likes.
+// What is under test: a scheduler's name, its binary, its arguments, its files and the machine it likes.
 // A constexpr value that tests refer to (`scheduler = my_sched`); starting it is guest/'s work.
 #pragma once
 
@@ -9,6 +9,14 @@
 #include <string_view>
 
 namespace ktstr {
+
+/// A file that a scheduler finds in its machine: the text given here, or a file of the host's.
+struct scheduler_file {
+    std::string_view path;  ///< in the machine, from the root on: "/etc/mine.toml"
+    std::string_view
+        from{};  ///< on the host, as it is or beside the test program; empty: `text` counts
+    std::string_view text{};
+};
 
 struct scheduler {
     std::string_view name;                    ///< how reports call it
@@ -21,6 +29,12 @@ struct scheduler {
     std::optional<int> llcs{};
     std::optional<int> cores{};
     std::optional<int> threads{};
+
+    small_list<scheduler_file, 8> files{};  ///< configuration, written before it starts
+    small_list<std::string_view, 16>
+        kernel_args{};                           ///< for the kernel's command line, before a test's
+    small_list<std::string_view, 16> sysctls{};  ///< "kernel.NAME=VALUE", set before it starts
+    std::string_view min_kernel{};  ///< "6.14": on an older one its tests are skipped; empty: any
 
     /// Whether a process has to be started for it.
     [[nodiscard]] constexpr bool has_program() const { return !binary.empty(); }

@@ -4,12 +4,11 @@
 #pragma once
 
 #include <ktstr/base/duration.hpp>
-#include <ktstr/base/result.hpp>
 #include <ktstr/scenario/cgroup.hpp>
+#include <ktstr/test/scheduler_handle.hpp>
 #include <ktstr/topology/topology.hpp>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,19 +22,6 @@ struct context_data {
     std::string test_name{};
     double dilation = 1.0;
 };
-
-/// What is known of the scheduler that runs the machine.
-struct scheduler_state {
-    std::string state{};  ///< the kernel's word: "enabled", "disabled"; empty: it has no sched_ext
-    std::string name{};   ///< of the BPF scheduler that is attached; empty: none is
-    std::optional<int>
-        pid{};  ///< of the process that the test's `scheduler` started, while it lives
-};
-
-namespace detail {
-/// Defined on the guest's side (guest/body.hpp).
-result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit);
-}  // namespace detail
 
 class context {
 public:
@@ -53,12 +39,8 @@ public:
     /// How many times slower than the host this machine computes; 1 under KVM, 10 to 20 emulated.
     [[nodiscard]] double dilation() const { return data_.dilation; }
 
-    /// Asks the agent, which started the scheduler under test, for its state. May be called from any
-    /// thread and from forked children. An error, not a wait, when nobody answers.
-    [[nodiscard]] result<scheduler_state> scheduler() const {
-        return detail::ask_scheduler_state(
-            std::chrono::milliseconds(static_cast<long>(5000 * data_.dilation)));
-    }
+    /// The scheduler under test, see scheduler_handle: `ctx.scheduler().enabled()`.
+    [[nodiscard]] scheduler_handle scheduler() const { return scheduler_handle(data_.dilation); }
 
     /// Starts the description of a cgroup: `ctx.cgroup_def("load").workers(8).work(spin_wait{})`.
     [[nodiscard]] ktstr::cgroup_def cgroup_def(std::string_view name) const {

@@ -206,19 +206,27 @@ struct kernel_args_seen {
     int not_a_word_at = -1;
 };
 
+/// Those of the test, and those that its schedulers bring along.
 consteval kernel_args_seen look_at_kernel_args(const test_spec& spec) {
     kernel_args_seen seen;
-    for (std::size_t i = 0; i < spec.kernel_args.size(); ++i) {
-        const std::string_view arg = spec.kernel_args[i];
-        if (seen.what == reserved::none && reserved_by(arg) != reserved::none) {
-            seen.what = reserved_by(arg);
-            seen.reserved_at = static_cast<int>(i);
+    const auto look_at = [&seen](const auto& args) {
+        for (std::size_t i = 0; i < args.size(); ++i) {
+            const std::string_view arg = args[i];
+            if (seen.what == reserved::none && reserved_by(arg) != reserved::none) {
+                seen.what = reserved_by(arg);
+                seen.reserved_at = static_cast<int>(i);
+            }
+            // Everything behind "--" would go to PID 1, and a space would smuggle in a second word.
+            if (seen.not_a_word_at < 0 && (arg.empty() || arg == "--" ||
+                                           arg.find_first_of(" \t\n") != std::string_view::npos))
+                seen.not_a_word_at = static_cast<int>(i);
         }
-        // Everything behind "--" would go to PID 1, and a space would smuggle in a second word.
-        if (seen.not_a_word_at < 0 &&
-            (arg.empty() || arg == "--" || arg.find_first_of(" \t\n") != std::string_view::npos))
-            seen.not_a_word_at = static_cast<int>(i);
-    }
+    };
+    look_at(spec.kernel_args);
+    if (spec.scheduler != nullptr)
+        look_at(spec.scheduler->kernel_args);
+    for (const scheduler* one : spec.schedulers)
+        look_at(one->kernel_args);
     return seen;
 }
 

@@ -120,6 +120,26 @@ struct outcome {
     }
 };
 
+/// What became of the test's scheduler, by the kernel's word. Comes before the outcome.
+struct scheduler_facts {
+    static constexpr auto type = message_type::scheduler_facts;
+    std::string ops{};                         ///< its name for itself; empty: never attached
+    std::optional<std::uint64_t> attach_ns{};  ///< from the start of its process to its attach
+    bool ended = false;                        ///< the rest but the counters is about its end
+    std::string kind{};                        ///< see scx_exit_kind
+    std::string reason{}, message{}, dump{};
+    std::int64_t code = 0;
+    std::optional<std::uint64_t> fell_back_ns{};  ///< until all tasks were the kernel's own again
+    std::string state_after{};                    ///< what the kernel's state was then
+    /// What the kernel counted since the attach, "SCX_EV_BYPASS_ACTIVATE 1"; what stood still is left out.
+    std::vector<std::string> counters{};
+    std::uint64_t output_dropped = 0;  ///< bytes of its output beyond max_scheduler_output
+    auto fields(auto& f) {
+        return f(ops, attach_ns, ended, kind, reason, message, dump, code, fell_back_ns,
+                 state_after, counters, output_dropped);
+    }
+};
+
 /// A sentence from the guest's harness itself.
 struct log {
     static constexpr auto type = message_type::log;
@@ -190,9 +210,11 @@ struct run_test {
     bool prove_topology = true;
     std::string scheduler{};  ///< path in the guest, empty: the kernel's own
     std::vector<std::string> scheduler_args{};
+    std::string scheduler_name{};        ///< what its definition calls it
+    std::vector<std::string> sysctls{};  ///< "kernel.NAME=VALUE", set before it starts
     auto fields(auto& f) {
         return f(name, topology, distances, seed, duration_ms, timeout_ms, dilation, prove_topology,
-                 scheduler, scheduler_args);
+                 scheduler, scheduler_args, scheduler_name, sysctls);
     }
 };
 

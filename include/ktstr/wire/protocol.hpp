@@ -11,7 +11,7 @@ namespace ktstr::wire {
 
 /// Raised by every change of a frame's or a message's layout. Both sides must agree exactly; a
 /// mismatch is refused in the handshake with both numbers in the message.
-inline constexpr std::uint32_t protocol_version = 4;
+inline constexpr std::uint32_t protocol_version = 5;
 
 /// First four bytes of every frame, "KTR1" as stored (little-endian).
 inline constexpr std::uint32_t frame_magic = 0x3152544bU;
@@ -25,6 +25,9 @@ inline constexpr std::size_t output_chunk = 4U * 1024U;
 
 /// Most bytes of standard output and error that one test may send; the rest is counted, not kept.
 inline constexpr std::uint64_t max_output_per_test = 4U * 1024U * 1024U;
+
+/// And of what its scheduler may: a scheduler that floods must not use up its test's room.
+inline constexpr std::uint64_t max_scheduler_output = 1024U * 1024U;
 
 /// Most checks whose text is sent for one test; further failures are only counted.
 inline constexpr std::uint64_t max_failed_checks_sent = 100;
@@ -65,6 +68,7 @@ enum class message_type : std::uint16_t {
     exited = 10,
     settled = 11,
     template_booted = 12,
+    scheduler_facts = 13,
     // host to guest
     welcome = 64,
     run_test = 65,

@@ -23,6 +23,8 @@ struct fake : agent_deeds {
     std::uint64_t now = 1;
     std::uint64_t timer_ns = 0;
     std::optional<std::string> state;  ///< of the scheduler, while it runs
+    std::string words;                 ///< its last ones
+    std::vector<std::string> counters, answers;
     std::optional<int> cpus = 1;
     bool elsewhere = false;
     bool startable = true;
@@ -47,8 +49,31 @@ struct fake : agent_deeds {
         state = "disabled";
         return start("scheduler");
     }
-    void drop_scheduler() override { state.reset(); }
+    void signal_scheduler(int signal) override {
+        did.push_back("signal " + std::to_string(signal));
+    }
+    void drop_scheduler() override {
+        did.emplace_back("drop scheduler");
+        state.reset();
+    }
     [[nodiscard]] std::optional<std::string> scheduler_state() const override { return state; }
+    [[nodiscard]] std::string scheduler_words() const override { return words; }
+    [[nodiscard]] std::vector<std::string> scheduler_counters() const override { return counters; }
+    [[nodiscard]] std::uint64_t scheduler_output_dropped() const override { return 7; }
+    void answer_exit(std::uint64_t asker, const std::optional<scx_exit_record>& end) override {
+        answers.push_back(std::to_string(asker) + ' ' + (end ? end->message : "nothing"));
+    }
+    void answer_done(std::uint64_t asker) override {
+        answers.push_back(std::to_string(asker) + " done");
+    }
+    void refuse(std::uint64_t asker, scheduler_error::cause why, const std::string& what) override {
+        answers.push_back(
+            std::to_string(asker) +
+            (why == scheduler_error::cause::attach ? " not attached: " : " mistake: ") + what);
+    }
+    [[nodiscard]] result<void> set_sysctl(const std::string& one) override {
+        return start(("sysctl " + one).c_str());
+    }
     [[nodiscard]] bool body_is_elsewhere() const override { return elsewhere; }
     [[nodiscard]] result<void> begin_body(const wire::run_test&) override { return start("body"); }
     void kill_body() override { did.emplace_back("kill body"); }
@@ -73,18 +98,45 @@ struct trial {
     trial& ordered(std::string scheduler = {}) {
         return hears(wire::run_test{.name = "t",
                                     .topology = one_cpu,
-                                    .timeout_ms = 1000,
+                                    .timeout_ms = 100'000,
                                     .scheduler = std::move(scheduler)});
     }
     /// A test whose body runs.
     trial& runs(std::string scheduler = {}) {
         const bool with = !scheduler.empty();
         welcomed().ordered(std::move(scheduler));
-        if (with) {
-            deeds.state = "enabled";
-            core.on_timer();
-        }
+        if (with)
+            attaches();
         REQUIRE(core.phase() == agent_phase::body);
+        return *this;
+    }
+    trial& attaches() {
+        deeds.state = "enabled";
+        core.on_scheduler_news({.what = scx_news::kind::attached, .name = "simple"});
+        return *this;
+    }
+    trial& is_leaving() {
+        core.on_scheduler_news({.what = scx_news::kind::leaving});
+        return *this;
+    }
+    /// The kernel's record of its end.
+    trial& ends(scx_exit_kind kind, std::string reason, std::string message = {}) {
+        deeds.state = "disabled";
+        core.on_scheduler_news({.what = scx_news::kind::ended,
+                                .end = {.record = {.kind = kind,
+                                                   .reason = std::move(reason),
+                                                   .message = std::move(message)},
+                                        .fell_back_ns = 5}});
+        return *this;
+    }
+    trial& unregisters() {
+        return is_leaving().ends(scx_exit_kind::unregistered, "unregistered from user space");
+    }
+    /// The timer rings when it was asked to.
+    trial& rings() {
+        REQUIRE(deeds.timer_ns != 0);
+        deeds.now += deeds.timer_ns;
+        core.on_timer();
         return *this;
     }
     trial& reaches(agent_phase phase) {
@@ -108,7 +160,11 @@ struct trial {
                 runs();
                 break;
             case agent_phase::cutting:
-                runs().core.on_timer();
+                runs().rings();
+                break;
+            case agent_phase::settling:
+                runs("/s").is_leaving().core.on_body_end(
+                    {.verdict = verdict::pass, .reason = reason::none});
                 break;
             case agent_phase::finished:
                 runs().core.on_body_end({.verdict = verdict::pass, .reason = reason::none});
@@ -144,8 +200,9 @@ struct trial {
 };
 
 constexpr agent_phase all_phases[] = {
-    agent_phase::greeting, agent_phase::idle, agent_phase::command, agent_phase::attaching,
-    agent_phase::arriving, agent_phase::body, agent_phase::cutting, agent_phase::finished};
+    agent_phase::greeting,  agent_phase::idle,     agent_phase::command,
+    agent_phase::attaching, agent_phase::arriving, agent_phase::body,
+    agent_phase::cutting,   agent_phase::settling, agent_phase::finished};
 
 const wire::outcome passed{.verdict = verdict::pass, .reason = reason::none};
 
@@ -156,7 +213,7 @@ TEST_CASE("a test runs from its order to its outcome", "[agent]") {
     t.hears(wire::welcome{.wall_clock_ns = 5}).ordered();
     CHECK(t.times("clock") == 1);
     CHECK(t.times("body") == 1);
-    CHECK(t.deeds.timer_ns == 1'000'000'000U);
+    CHECK(t.deeds.timer_ns == 100'000'000'000U);
     t.core.on_body_end(passed);
     CHECK(t.outcome().verdict == verdict::pass);
     CHECK(t.deeds.timer_ns == 0);
@@ -259,66 +316,264 @@ TEST_CASE("a machine that is not the test's runs no body", "[agent]") {
 TEST_CASE("a body waits for its scheduler, for its time only", "[agent]") {
     trial t;
     t.reaches(agent_phase::attaching);
-    t.core.on_timer();
+    t.core.on_timer();  // too early
     CHECK(t.times("body") == 0);
-    t.deeds.state = "enabled";
-    t.core.on_timer();
+    t.attaches();
     CHECK(t.times("body") == 1);
     t.core.on_body_end(passed);
     CHECK(t.outcome().verdict == verdict::pass);
+    REQUIRE(t.said<wire::scheduler_facts>().size() == 1);
+    CHECK(t.said<wire::scheduler_facts>()[0].ops == "simple");
+    CHECK_FALSE(t.said<wire::scheduler_facts>()[0].ended);
 
     trial late;
-    late.reaches(agent_phase::attaching);
-    late.deeds.now += 1'000'000'000U;
-    late.core.on_timer();
-    CHECK(late.outcome().reason == reason::scheduler_exit);
-    CHECK(late.outcome().message.find("did not attach in 1000 ms") != std::string::npos);
+    late.deeds.words = "nothing to do";
+    late.reaches(agent_phase::attaching).rings();
+    CHECK(late.said<wire::outcome>().empty());
+    late.deeds.now += 100'000'000'000U;
+    late.rings();
+    CHECK(late.outcome().reason == reason::scheduler_attach);
+    CHECK(late.outcome().verdict == verdict::fail);
+    CHECK(late.outcome().message ==
+          "nothing to do; the scheduler /s was not attached in 100000 ms; its process still runs");
     CHECK(late.times("body") == 0);
+    CHECK(late.times("drop scheduler") == 1);
+
+    // Nobody heard the kernel's word for it, and it is attached.
+    trial unheard;
+    unheard.reaches(agent_phase::attaching).deeds.state = "enabled";
+    unheard.rings();
+    CHECK(unheard.core.phase() == agent_phase::body);
 
     trial none;
     none.deeds.startable = false;
     none.welcomed().ordered("/s");
-    CHECK(none.outcome().reason == reason::scheduler_exit);
+    CHECK(none.outcome().reason == reason::scheduler_attach);
 }
 
-TEST_CASE("a scheduler's end is the test's, until the test has ended", "[agent]") {
-    for (const auto phase : {agent_phase::attaching, agent_phase::arriving}) {
-        trial t;
-        t.reaches(phase).core.on_scheduler_end("exited with status 3");
-        CHECK(t.outcome().message == "the scheduler under test exited with status 3");
-        CHECK(t.outcome().verdict == verdict::fail);
-        t.core.on_body_arrived();
-        t.core.on_timer();
-        CHECK(t.times("body") == 0);
-    }
-    trial beside;
-    beside.runs("/s").deeds.state.reset();
-    beside.core.on_scheduler_end("was killed by SIGSEGV");
-    CHECK(beside.times("kill body") == 1);
-    CHECK(beside.said<wire::outcome>().empty());
-    beside.core.on_timer();  // its time runs out meanwhile
-    CHECK(beside.times("kill body") == 1);
-    beside.core.on_body_end({.verdict = verdict::fail, .reason = reason::signal});
-    CHECK(beside.outcome().reason == reason::scheduler_exit);
-    CHECK(beside.outcome().message.find("SIGSEGV") != std::string::npos);
+TEST_CASE("sysctls are set before the scheduler starts, and one that can't be is nobody's failure",
+          "[agent]") {
+    const wire::run_test order{.topology = one_cpu,
+                               .timeout_ms = 1000,
+                               .scheduler = "/s",
+                               .sysctls = {"kernel.a=1", "kernel.b=2"}};
+    trial t, bad;
+    t.welcomed().hears(order);
+    CHECK(t.deeds.did ==
+          std::vector<std::string>{"sysctl kernel.a=1", "sysctl kernel.b=2", "scheduler"});
+    bad.deeds.startable = false;
+    bad.welcomed().hears(order);
+    CHECK(bad.outcome().reason == reason::infrastructure);
+    CHECK(bad.outcome().verdict == verdict::inconclusive);
+    CHECK(bad.times("scheduler") == 0);
+}
 
-    trial thrown_out;
-    thrown_out.runs("/s").deeds.state = "disabled";
-    thrown_out.core.on_body_end(passed);
-    CHECK(thrown_out.outcome().reason == reason::scheduler_exit);
-    CHECK(thrown_out.outcome().message.find("is 'disabled'") != std::string::npos);
+TEST_CASE("a scheduler that does not come up has the last word", "[agent]") {
+    trial exits;
+    exits.deeds.words = "invalid option -- 'z'";
+    exits.reaches(agent_phase::attaching).core.on_scheduler_end("exited with status 1");
+    CHECK(exits.outcome().reason == reason::scheduler_attach);
+    CHECK(exits.outcome().message ==
+          "invalid option -- 'z'; the scheduler /s was not attached, and its process exited with "
+          "status 1");
+    exits.core.on_body_arrived();
+    exits.core.on_timer();
+    CHECK(exits.times("body") == 0);
+
+    trial background;
+    background.reaches(agent_phase::attaching).core.on_scheduler_end("exited with status 0");
+    CHECK(background.outcome().message.find("goes into the background") != std::string::npos);
+
+    // The kernel took it off again, and its process has not noticed.
+    trial init;
+    init.reaches(agent_phase::attaching)
+        .is_leaving()
+        .ends(scx_exit_kind::error, "runtime error", "ops.init() failed (-22)");
+    CHECK(init.outcome().reason == reason::scheduler_attach);
+    CHECK(init.outcome().message.starts_with("runtime error: ops.init() failed (-22); "));
+    CHECK(init.times("drop scheduler") == 1);
+    CHECK(init.said<wire::scheduler_facts>().at(0).message == "ops.init() failed (-22)");
+
+    // Its process was faster than the kernel's record, which is waited for.
+    trial faster;
+    faster.reaches(agent_phase::attaching)
+        .is_leaving()
+        .core.on_scheduler_end("exited with status 1");
+    CHECK(faster.said<wire::outcome>().empty());
+    faster.ends(scx_exit_kind::error_bpf, "scx_bpf_error", "no");
+    CHECK(faster.outcome().message.starts_with("scx_bpf_error: no; "));
+}
+
+TEST_CASE("an end that nobody waits for fails the test after a moment, in the kernel's words",
+          "[agent]") {
+    trial t;
+    t.runs("/s").is_leaving().ends(scx_exit_kind::error_stall, "runnable task stall",
+                                   "a[1] did not run");
+    CHECK(t.times("kill body") == 0);
+    CHECK(t.deeds.timer_ns == scheduler_core::grace_ns);
+    t.deeds.timer_ns = scheduler_core::grace_ns;
+    t.rings();
+    CHECK(t.times("kill body") == 1);
+    t.core.on_body_end({.verdict = verdict::fail, .reason = reason::signal});
+    CHECK(t.outcome().reason == reason::scheduler_exit);
+    CHECK(t.outcome().message ==
+          "the scheduler simple ended: runnable task stall: a[1] did not run");
+    const auto facts = t.said<wire::scheduler_facts>().at(0);
+    CHECK((facts.ended && facts.kind == "error_stall" && facts.fell_back_ns == 5));
+    CHECK(facts.state_after == "disabled");
+    CHECK(facts.output_dropped == 7);
+
+    // A body that ends by itself meanwhile has lost its scheduler all the same.
+    trial passes;
+    passes.runs("/s").unregisters().core.on_scheduler_end("was killed by SIGSEGV");
+    passes.core.on_body_end(passed);
+    CHECK(passes.outcome().reason == reason::scheduler_exit);
+    CHECK(passes.outcome().message ==
+          "the scheduler simple ended: unregistered from user space; its process was killed by "
+          "SIGSEGV");
+
+    // The record is on its way when the body ends.
+    for (const bool comes : {true, false}) {
+        trial due;
+        due.reaches(agent_phase::settling);
+        CHECK(due.said<wire::outcome>().empty());
+        if (comes)
+            due.ends(scx_exit_kind::error, "runtime error", "why");
+        else
+            due.rings();
+        CHECK(due.outcome().reason == reason::scheduler_exit);
+        CHECK((due.outcome().message.find("why") != std::string::npos));
+    }
+
+    // Its process is gone, and the kernel keeps it: something else holds it.
+    trial held;
+    held.runs("/s").core.on_scheduler_end("exited with status 0");
+    held.rings();
+    CHECK(held.times("kill body") == 1);
+    held.core.on_body_end({.verdict = verdict::fail, .reason = reason::signal});
+    CHECK(held.outcome().message.find("still has it attached") != std::string::npos);
+
+    // No event came, and the state says it.
+    trial silent;
+    silent.runs("/s").deeds.state = "disabled";
+    silent.core.on_body_end(passed);
+    CHECK(silent.outcome().reason == reason::scheduler_exit);
+    CHECK(silent.outcome().message.find("is 'disabled'") != std::string::npos);
+
+    trial before;
+    before.deeds.elsewhere = true;
+    before.welcomed().ordered("/s").attaches().is_leaving().ends(scx_exit_kind::error,
+                                                                 "runtime error");
+    CHECK(before.outcome().reason == reason::scheduler_exit);
+    CHECK(before.times("body") == 0);
 
     trial after;
     after.runs("/s").core.on_body_end(passed);
-    after.core.on_scheduler_end("was killed by SIGKILL");
+    after.unregisters().core.on_scheduler_end("was killed by SIGKILL");
     CHECK(after.outcome().verdict == verdict::pass);
+    CHECK(after.said<wire::outcome>().size() == 1);
+}
+
+TEST_CASE("an end that somebody waits for is the test's business", "[agent]") {
+    trial before, after, late, none;
+    before.runs("/s").core.on_ask_exit(4, 5000);
+    before.core.on_ask_exit(5, 5000);
+    CHECK(before.deeds.answers.empty());
+    before.is_leaving().ends(scx_exit_kind::error, "runtime error", "why");
+    CHECK(before.deeds.answers == std::vector<std::string>{"4 why", "5 why"});
+    after.runs("/s").is_leaving().ends(scx_exit_kind::error, "runtime error", "why");
+    after.core.on_ask_exit(4, 5000);
+    after.core.on_ask_exit(5, 0);
+    CHECK(after.deeds.answers == std::vector<std::string>{"4 why", "5 why"});
+    for (auto* t : {&before, &after}) {
+        CHECK(t->deeds.timer_ns != scheduler_core::grace_ns);  // the body's time alone
+        t->core.on_body_end(passed);
+        CHECK(t->outcome().verdict == verdict::pass);
+    }
+
+    late.runs("/s").core.on_ask_exit(4, 10);
+    CHECK(late.deeds.timer_ns == 10'000'000);
+    late.rings();
+    CHECK(late.deeds.answers == std::vector<std::string>{"4 nothing"});
+    late.core.on_body_end(passed);
+    CHECK(late.outcome().verdict == verdict::pass);
+
+    none.runs().core.on_ask_exit(4, 5000);
+    CHECK(none.deeds.answers == std::vector<std::string>{"4 nothing"});
+}
+
+TEST_CASE("a body detaches, attaches and kills its scheduler", "[agent]") {
+    trial t;
+    t.runs("/s").core.on_ask_deed(1, scheduler_deed::detach, 0);
+    CHECK(t.times("signal 2") == 1);
+    t.rings();
+    CHECK(t.times("signal 15") == 1);
+    t.unregisters();
+    CHECK(t.deeds.answers.empty());  // until its process is gone too
+    t.core.on_scheduler_end("exited with status 0");
+    CHECK(t.deeds.answers == std::vector<std::string>{"1 done"});
+    t.core.on_ask_deed(2, scheduler_deed::detach, 0);
+    CHECK(t.deeds.answers.back() == "2 mistake: it is not attached");
+    t.core.on_ask_deed(3, scheduler_deed::signal, 9);
+    CHECK(t.deeds.answers.back() == "3 mistake: the scheduler's process is gone");
+
+    t.core.on_ask_deed(4, scheduler_deed::attach, 0);
+    CHECK(t.times("scheduler") == 2);
+    t.attaches();
+    CHECK(t.deeds.answers.back() == "4 done");
+    t.core.on_ask_deed(5, scheduler_deed::attach, 0);
+    CHECK(t.deeds.answers.back() == "5 mistake: it is attached already");
+
+    t.core.on_ask_deed(6, scheduler_deed::restart, 0);
+    t.core.on_ask_deed(7, scheduler_deed::detach, 0);
+    CHECK(t.deeds.answers.back().starts_with("7 mistake: another thread"));
+    t.core.on_scheduler_end("exited with status 0");
+    t.unregisters();
+    CHECK(t.times("scheduler") == 3);
+    t.attaches();
+    CHECK(t.deeds.answers.back() == "6 done");
+
+    t.core.on_ask_deed(8, scheduler_deed::signal, 10);
+    CHECK(t.times("signal 10") == 1);
+    CHECK(t.deeds.answers.back() == "8 done");
+
+    // One that does not come up again.
+    t.deeds.words = "no more";
+    t.core.on_ask_deed(9, scheduler_deed::restart, 0);
+    t.core.on_scheduler_end("exited with status 0");
+    t.unregisters().core.on_scheduler_end("exited with status 1");
+    CHECK(t.deeds.answers.back().starts_with("9 not attached: no more; "));
+    t.core.on_body_end(passed);
+    CHECK(t.outcome().verdict == verdict::pass);
+
+    trial stubborn;
+    stubborn.runs("/s").core.on_ask_deed(1, scheduler_deed::detach, 0);
+    stubborn.rings().rings();
+    CHECK(stubborn.times("signal 9") == 1);
+    stubborn.rings();
+    CHECK(stubborn.deeds.answers.back().find("something else holds it") != std::string::npos);
+
+    trial none;
+    none.runs().core.on_ask_deed(1, scheduler_deed::detach, 0);
+    CHECK(none.deeds.answers.back().find("no scheduler") != std::string::npos);
+}
+
+TEST_CASE("what the kernel counted is told as what came since the attach", "[agent]") {
+    trial t;
+    t.welcomed().ordered("/s");
+    t.deeds.counters = {"SCX_EV_BYPASS_ACTIVATE 1", "SCX_EV_REFILL 4", "nr_rejected 0"};
+    t.attaches();
+    t.deeds.counters = {"SCX_EV_BYPASS_ACTIVATE 3", "SCX_EV_REFILL 4", "nr_rejected 2", "odd"};
+    t.core.on_body_end(passed);
+    CHECK(t.said<wire::scheduler_facts>().at(0).counters ==
+          std::vector<std::string>{"SCX_EV_BYPASS_ACTIVATE 2", "nr_rejected 2"});
 }
 
 TEST_CASE("a late body is killed once and is a timeout, whatever its end looks like", "[agent]") {
     for (const auto& end :
          {passed, wire::outcome{.verdict = verdict::fail, .reason = reason::signal}}) {
         trial t;
-        t.runs().core.on_timer();
+        t.runs().rings();
         CHECK(t.times("kill body") == 1);
         CHECK(t.said<wire::outcome>().empty());
         t.core.on_scheduler_end("was killed by SIGKILL");
@@ -326,7 +581,7 @@ TEST_CASE("a late body is killed once and is a timeout, whatever its end looks l
         CHECK(t.times("kill body") == 1);
         t.core.on_body_end(end);
         CHECK(t.outcome().reason == reason::timeout);
-        CHECK(t.outcome().message == "the body did not return in 1000 ms");
+        CHECK(t.outcome().message == "the body did not return in 100000 ms");
     }
 }
 

@@ -32,8 +32,8 @@ constexpr std::array all_stages{wire::guest_stage::started,
 constexpr std::array said_of_a_body{reason::none,    reason::check,   reason::exception,
                                     reason::signal,  reason::exit,    reason::oom,
                                     reason::timeout, reason::no_data, reason::skipped};
-constexpr std::array said_without_a_body{reason::scheduler_exit, reason::topology_mismatch,
-                                         reason::infrastructure};
+constexpr std::array said_without_a_body{reason::scheduler_attach, reason::scheduler_exit,
+                                         reason::topology_mismatch, reason::infrastructure};
 constexpr std::array never_said{reason::panic,      reason::oops,         reason::lockup,
                                 reason::hang,       reason::boot_timeout, reason::guest_exit,
                                 reason::requirement};
@@ -44,11 +44,11 @@ public:
     static constexpr auto boot_limit = 60s;
     static constexpr auto body_limit = 20s;
 
-    explicit trial(bool expect_fail = false, bool has_machine = true)
+    explicit trial(bool expect_fail = false, bool has_machine = true, bool with_scheduler = true)
         : attempt_({.name = "t/a/1n1l1c1t",
                     .has_machine = has_machine,
                     .expect_fail = expect_fail,
-                    .test = {.name = "t"},
+                    .test = {.name = "t", .scheduler = with_scheduler ? "/s" : ""},
                     .body_limit = body_limit,
                     .boot_limit = boot_limit,
                     .host_calibration_ns = 100,
@@ -215,7 +215,7 @@ TEST_CASE("every order of the last words of guest, kernel and process", "[attemp
                         ++cases;
                     } while (std::next_permutation(order.begin(), order.end()));
                 }
-    CHECK(cases == 12 * 4 * 2 * 2 * 6);
+    CHECK(cases == 13 * 4 * 2 * 2 * 6);
 }
 
 TEST_CASE("what a guest may say of an end depends on how far it came", "[attempt]") {
@@ -454,7 +454,8 @@ TEST_CASE("what a guest can repeat without end is bounded", "[attempt]") {
     for (int i = 0; i < 1200; ++i)
         for (const auto& e : t.say(block).publish)
             published += std::get<test_output>(e).bytes.size();
-    CHECK(published <= wire::max_output_per_test + 2 * wire::output_chunk);
+    CHECK(published <=
+          wire::max_output_per_test + wire::max_scheduler_output + 2 * wire::output_chunk);
     published = 0;
     for (int i = 0; i < 300; ++i) {
         published += t.say(wire::check{}).publish.size();
@@ -523,4 +524,27 @@ TEST_CASE("hundreds of disorderly lives all end", "[attempt]") {
         const auto j = t.verdict();
         CHECK((j.result == verdict_of(j.why)));
     }
+}
+
+TEST_CASE("facts of a scheduler are told once, and of a scheduler that the test has", "[attempt]") {
+    trial t, twice;
+    t.begins_body();
+    const wire::scheduler_facts facts{.ops = "simple", .ended = true, .message = "why"};
+    t.say(facts);
+    CHECK(t.state().scheduler().value().message == "why");
+    CHECK_FALSE(t.last.settled);
+    twice.begins_body();
+    twice.say(facts);
+    twice.say(facts);
+    CHECK(twice.broke_the_link());
+
+    trial without(false, true, false);
+    without.begins_body();
+    without.say(facts);
+    CHECK(without.broke_the_link());
+    trial liar(false, true, false);
+    liar.begins_body();
+    liar.enter(wire::guest_stage::collecting);
+    liar.end(reason::scheduler_exit);
+    CHECK(liar.broke_the_link());
 }

@@ -6,6 +6,7 @@
 
 #include <ktstr/host/attempt/evidence.hpp>
 #include <ktstr/host/report/event.hpp>
+#include <ktstr/host/text/shell.hpp>
 #include <ktstr/host/text/utf8.hpp>
 #include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
@@ -118,6 +119,11 @@ public:
     /// Facts beside the cause, one line each.
     [[nodiscard]] const std::vector<std::string>& remarks() const noexcept { return remarks_; }
 
+    /// What became of the test's scheduler, as the guest says; nothing: it has none, or said nothing.
+    [[nodiscard]] const std::optional<wire::scheduler_facts>& scheduler() const noexcept {
+        return scheduler_;
+    }
+
 private:
     using milliseconds = std::chrono::milliseconds;
 
@@ -224,6 +230,8 @@ private:
                 return take<wire::worker>(f);
             case wire::message_type::outcome:
                 return take<wire::outcome>(f);
+            case wire::message_type::scheduler_facts:
+                return take<wire::scheduler_facts>(f);
             case wire::message_type::log:
                 return take<wire::log>(f);
             case wire::message_type::pong:
@@ -280,7 +288,7 @@ private:
             case wire::guest_stage::proving_topology:
                 return tell_stage("prove topology");
             case wire::guest_stage::starting_scheduler:
-                tell_stage("start scheduler");
+                tell_stage("start scheduler " + scheduler_command());
                 return enter(attempt_phase::preparing,
                              body_limit_ + scaled(std::chrono::seconds(30)));
             case wire::guest_stage::body:
@@ -299,7 +307,8 @@ private:
 
     void said(wire::output output) {
         // The guest keeps the same limit; a guest that does not is cut here.
-        if (output_bytes_ > wire::max_output_per_test + wire::output_chunk)
+        if (output_bytes_ >
+            wire::max_output_per_test + wire::max_scheduler_output + wire::output_chunk)
             return;
         output_bytes_ += output.bytes.size();
         out_->publish.emplace_back(test_output{
@@ -339,6 +348,12 @@ private:
                    worker.exit_text);
     }
 
+    void said(wire::scheduler_facts facts) {
+        if (order_.test.scheduler.empty() || scheduler_)
+            return broken("facts of a scheduler, which are out of turn");
+        scheduler_ = std::move(facts);
+    }
+
     void said(wire::log log) { remark(std::move(log.text)); }
 
     void said(const wire::pong& pong) {
@@ -368,7 +383,9 @@ private:
             case reason::boot_timeout:
             case reason::requirement:
                 return false;
+            case reason::scheduler_attach:
             case reason::scheduler_exit:
+                return !order_.test.scheduler.empty();
             case reason::topology_mismatch:
             case reason::infrastructure:
                 return true;
@@ -396,6 +413,14 @@ private:
         ping_sent_.reset();
         last_question_ = false;
         deadline_ = now_ + limit;
+    }
+
+    /// Exactly what the guest executes.
+    [[nodiscard]] std::string scheduler_command() const {
+        std::vector<std::string> words{order_.test.scheduler};
+        words.insert(words.end(), order_.test.scheduler_args.begin(),
+                     order_.test.scheduler_args.end());
+        return shell_quoted(words);
     }
 
     void tell_stage(std::string text) {
@@ -428,6 +453,7 @@ private:
     int unfinished_workers_ = 0;
     std::string kernel_release_;
     std::vector<std::string> remarks_;
+    std::optional<wire::scheduler_facts> scheduler_;
     attempt_effects* out_ = nullptr;  ///< of the call that is under way
     bool last_question_ = false;      ///< asked when the body's time was over
     bool body_began_ = false;

@@ -194,10 +194,14 @@ private:
     }
 
     [[nodiscard]] result<payload> payload_for(const cell& one) {
-        auto input = guest_files(setup_.host, setup_.kernel_of(one).template_modules, one);
+        const auto& its = setup_.kernel_of(one);
+        auto input = guest_files(setup_.host, its.kernel, its.template_modules, one);
         if (!input)
             return std::move(input).error();
         auto name = std::to_string(one.kernel);
+        // Two definitions may share a program and not its files.
+        if (one.scheduler->has_program())
+            name += ' ' + std::string(one.scheduler->name);
         for (const auto& program : input->programs)
             name += ' ' + program.host_path.string();
         const std::lock_guard lock(mutex_);
@@ -233,9 +237,8 @@ private:
                         say_("booting a template of " +
                              std::string(ktstr::to_text(request.machine.topology)) +
                              ", once; its clones start at once");
-                    initramfs_input input;
-                    input.init = setup_.host.program;
-                    input.modules = setup_.kernel_of(planned.cell).template_modules;
+                    const auto& its = setup_.kernel_of(planned.cell);
+                    const auto input = base_files(setup_.host, its.kernel, its.template_modules);
                     auto built = build_initramfs(input, say_);
                     if (!built)
                         return std::move(built).error();

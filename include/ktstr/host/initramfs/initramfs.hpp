@@ -53,6 +53,10 @@ struct initramfs_input {
     std::vector<guest_program> programs;
     std::vector<guest_file> files;
     std::vector<module_file> modules;  ///< in loading order, see modules_for()
+    /// The kernel's build configuration, for /boot/config-RELEASE: a BPF program with `extern __kconfig`
+    /// finds it nowhere else where the kernel does not carry its own. Empty: there is none.
+    std::filesystem::path kernel_config = {};
+    std::string kernel_release = {};
     std::uint64_t cache_limit = std::uint64_t{2} << 30;
 };
 
@@ -116,6 +120,11 @@ inline result<std::string> key_of(const initramfs_input& input, std::string_view
     for (const module_file& module : input.modules)
         if (auto added = add_identity(hash, module.path); !added)
             return added.error();
+    if (!input.kernel_config.empty()) {
+        hash.add(std::string_view{input.kernel_release});
+        if (auto added = add_identity(hash, input.kernel_config); !added)
+            return added.error();
+    }
     const char* const search = std::getenv("LD_LIBRARY_PATH");
     hash.add(std::string_view{search != nullptr ? search : ""});
     return hash.hex();
@@ -192,6 +201,12 @@ inline result<void> plant_base(guest_tree& tree, const initramfs_input& input, b
         return added;
     if (auto added = tree.add_device("/dev/null", S_IFCHR | 0666, makedev(1, 3), base); !added)
         return added;
+
+    if (!input.kernel_config.empty())
+        if (auto added = tree.add_file("/boot/config-" + input.kernel_release, input.kernel_config,
+                                       0644, base);
+            !added)
+            return added;
 
     const auto closure =
         find_libraries(input.init, whom == base_for::all ? paths_of(input.programs)

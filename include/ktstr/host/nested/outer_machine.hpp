@@ -157,6 +157,8 @@ struct inner_kinds {
         std::string text(to_text(shape));
         text += ' ' + std::to_string(one.kernel);
         text += ' ' + std::to_string(memory);
+        for (const auto& word : one.scheduler->kernel_args)
+            text += ' ' + std::string(word);
         for (const auto& word : spec.kernel_args)
             text += ' ' + std::string(word);
         if (found.emplace(std::move(text), &one).second)
@@ -239,9 +241,16 @@ struct outer_machine {
             auto binary = find_scheduler(run.host, *one.scheduler);
             if (!binary)
                 return std::move(binary).error();
-            // In the PATH of the run inside.
-            input.programs.push_back(
-                {.host_path = *binary, .guest_path = "/" + binary->filename().string()});
+            // Where the run inside looks: in its PATH, or at the path that the definition names.
+            const std::filesystem::path named(one.scheduler->binary);
+            input.programs.push_back({.host_path = *binary,
+                                      .guest_path = named.is_absolute()
+                                                        ? named.string()
+                                                        : "/" + named.filename().string()});
+            // So with its files from the host.
+            for (const auto& file : one.scheduler->files)
+                if (const std::filesystem::path from(file.from); from.is_absolute())
+                    input.files.push_back({.guest_path = from.string(), .host_path = from});
         }
     std::vector<result<std::vector<guest_file>>> parts{detail::find_firmware(run.host.qemu.path)};
     const auto directories = detail::inner_kernels(wanted);

@@ -133,10 +133,10 @@ struct test_finished {
 };
 
 /// The files that an attempt may leave for a person.
-enum class artifact { console, output, qemu, command };
+enum class artifact { console, output, qemu, command, scheduler };
 
-inline constexpr std::array<std::string_view, 4> artifact_names{"console.log", "output.txt",
-                                                                "qemu.log", "command.txt"};
+inline constexpr std::array<std::string_view, 5> artifact_names{
+    "console.log", "output.txt", "qemu.log", "command.txt", "scheduler.txt"};
 
 [[nodiscard]] constexpr std::string_view to_text(artifact file) {
     return artifact_names[static_cast<std::size_t>(file)];

@@ -51,6 +51,7 @@ inline constexpr std::size_t line_limit = 300;
         case reason::guest_exit:
         case reason::hang:
         case reason::boot_timeout:
+        case reason::scheduler_attach:
         case reason::scheduler_exit:
         case reason::oom:
         case reason::infrastructure:

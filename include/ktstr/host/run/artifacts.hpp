@@ -37,6 +37,7 @@ namespace ktstr::host {
     add(artifact::output, r.output);
     add(artifact::qemu, r.qemu_errors);
     add(artifact::command, r.command_line.empty() ? r.command_line : r.command_line + '\n');
+    add(artifact::scheduler, r.scheduler);
     return files;
 }
 

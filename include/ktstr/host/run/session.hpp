@@ -9,6 +9,7 @@
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/host/attempt/attempt.hpp>
 #include <ktstr/host/attempt/judge.hpp>
+#include <ktstr/host/attempt/scheduler_notes.hpp>
 #include <ktstr/host/cell/cell.hpp>
 #include <ktstr/host/cli/fault.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
@@ -91,6 +92,7 @@ struct session_remains {
     std::string qemu_errors;
     std::string command_line;
     std::string output;
+    std::string scheduler;  ///< how it ended, with the kernel's dump
     bool interrupted = false;
     bool kvm_died = false;
     bool said_hello = false;       ///< the guest came up
@@ -174,6 +176,9 @@ private:
                         static_cast<std::uint32_t>(one.topology.distance(from, to)));
         if (one.scheduler->has_program()) {
             test.scheduler = wire::scheduler_path;
+            test.scheduler_name = one.scheduler->name;
+            for (const auto& sysctl : one.scheduler->sysctls)
+                test.sysctls.emplace_back(sysctl);
             for (const auto& a : one.scheduler->args)
                 test.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)
@@ -352,6 +357,11 @@ private:
         }
         for (auto& note : judged.notes)
             e.notes.push_back(std::move(note));
+        if (const auto& facts = attempt_.scheduler()) {
+            for (auto& note : scheduler_notes(*facts))
+                e.notes.push_back(std::move(note));
+            result_.remains.scheduler = scheduler_record(*facts);
+        }
         e.total_s = seconds_of(clock::now() - begun_);
         e.output_tail = output_tail_.lines();
         e.output_lines = output_tail_.total();

@@ -51,6 +51,8 @@ struct machine_parts {
     m.memory_mib = memory_rule(vcpus, one.spec().memory_mib,
                                is_clone ? parts.unpacked_size : parts.archive_size);
     m.kernel = its.kernel.image;
+    for (const auto& word : one.scheduler->kernel_args)
+        m.kernel_args.emplace_back(word);
     for (const auto& word : one.spec().kernel_args)
         m.kernel_args.emplace_back(word);
     if (is_clone) {

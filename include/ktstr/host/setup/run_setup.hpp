@@ -10,6 +10,7 @@
 #include <ktstr/host/reserve/cpu_plan.hpp>
 #include <ktstr/host/setup/host_facts.hpp>
 #include <ktstr/host/setup/kernel_setup.hpp>
+#include <ktstr/host/setup/scheduler_program.hpp>
 #include <ktstr/linux/find_program.hpp>
 #include <ktstr/wire/boot.hpp>
 
@@ -79,38 +80,44 @@ struct run_setup {
     return setup;
 }
 
-/// The program of a scheduler: as a path, else beside the test program, where a build leaves both,
-/// else in PATH.
+/// The program of a scheduler, see find_scheduler_program().
 [[nodiscard]] inline result<std::filesystem::path> find_scheduler(const host_facts& host,
                                                                   const ktstr::scheduler& wanted) {
-    std::filesystem::path binary(wanted.binary);
-    if (!binary.has_parent_path()) {
-        const auto sibling = host.program.path().parent_path() / binary;
-        binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling
-                                                      : find_program(wanted.binary).value_or("");
-    }
-    if (binary.empty() || ::access(binary.c_str(), X_OK) != 0)
-        return plain_error("find the scheduler", std::string(wanted.binary),
-                           "no such program beside the test program or in PATH",
-                           "build it, or give its path in the scheduler's `binary`");
-    return binary;
+    return find_scheduler_program(wanted, host.program.path().parent_path());
 }
 
-/// What the guest of a cell finds: this program as its /init, modules, and the cell's scheduler.
-[[nodiscard]] inline result<initramfs_input> guest_files(const host_facts& host,
-                                                         const std::vector<module_file>& modules,
-                                                         const cell& one) {
+/// What every guest of a kernel finds: this program as its /init, modules, the kernel's configuration.
+[[nodiscard]] inline initramfs_input base_files(const host_facts& host, const kernel& its,
+                                                const std::vector<module_file>& modules) {
     initramfs_input input;
     input.init = host.program;
     input.modules = modules;
-    if (one.scheduler->has_program()) {
-        auto opened = host.schedulers->get(std::string(one.scheduler->binary),
-                                           [&] { return find_scheduler(host, *one.scheduler); });
-        if (!opened)
-            return std::move(opened).error();
-        input.programs.push_back({.host_path = (*opened)->file->path(),
-                                  .guest_path = wire::scheduler_path,
-                                  .opened = *opened});
+    input.kernel_config = its.config;
+    input.kernel_release = its.release;
+    return input;
+}
+
+/// What the guest of a cell finds: that, and the cell's scheduler with its files.
+[[nodiscard]] inline result<initramfs_input> guest_files(const host_facts& host, const kernel& its,
+                                                         const std::vector<module_file>& modules,
+                                                         const cell& one) {
+    auto input = base_files(host, its, modules);
+    if (!one.scheduler->has_program())
+        return input;
+    // Its variable goes by its name, so one program may be two.
+    auto opened = host.schedulers->get(
+        std::string(one.scheduler->name) + ' ' + std::string(one.scheduler->binary),
+        [&] { return find_scheduler(host, *one.scheduler); });
+    if (!opened)
+        return std::move(opened).error();
+    input.programs.push_back({.host_path = (*opened)->file->path(),
+                              .guest_path = wire::scheduler_path,
+                              .opened = *opened});
+    for (const auto& file : one.scheduler->files) {
+        auto planted = file_of_scheduler(*one.scheduler, file, host.program.path().parent_path());
+        if (!planted)
+            return std::move(planted).error();
+        input.files.push_back(std::move(*planted));
     }
     return input;
 }
@@ -119,7 +126,8 @@ struct run_setup {
 [[nodiscard]] inline result<initramfs> initramfs_for(const run_setup& setup, const cell& one,
                                                      const progress_callback& progress,
                                                      std::vector<guest_program> programs = {}) {
-    auto input = guest_files(setup.host, setup.kernel_of(one).link_modules, one);
+    auto input = guest_files(setup.host, setup.kernel_of(one).kernel,
+                             setup.kernel_of(one).link_modules, one);
     if (!input)
         return std::move(input).error();
     for (auto& program : programs)
@@ -150,6 +158,9 @@ struct run_setup {
         return "cpu_budget = " + std::to_string(*spec.cpu_budget) + ", and this run may use " +
                std::to_string(host.cpus.size()) + " host CPUs";
     const auto& its = setup.kernel_of(one);
+    if (!release_is_at_least(its.kernel.release, one.scheduler->min_kernel))
+        return "the scheduler " + std::string(one.scheduler->name) + " needs a kernel from " +
+               std::string(one.scheduler->min_kernel) + " on, and this is " + its.kernel.release;
     if (its.config) {
         auto need = kernel_need::base;
         if (one.scheduler->has_program())

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: MIT
+// What the agent knows of the scheduler under test and does with it, as a state machine: the kernel's
+// news, the end of the scheduler's process and a body's wishes go in, deeds come out. No descriptor, no
+// process and no clock of its own. agent_core owns it and decides what an end means for the test. Guest side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/guest/scx_words.hpp>
+#include <ktstr/sched/exit_record.hpp>
+#include <ktstr/test/scheduler_handle.hpp>
+#include <ktstr/wire/message.hpp>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ktstr::guest {
+
+inline constexpr const char* sched_ext_state_path = "/sys/kernel/sched_ext/state";
+inline constexpr std::string_view attached_state = "enabled";
+
+/// What can be done to a scheduler. The real one is `agent`.
+class scheduler_deeds {
+public:
+    virtual ~scheduler_deeds() = default;
+
+    [[nodiscard]] virtual result<void> start_scheduler(const wire::run_test& order) = 0;
+    virtual void signal_scheduler(int signal) = 0;  ///< its process
+    virtual void drop_scheduler() = 0;              ///< kills its process and forgets it
+    /// The kernel's word for where sched_ext is; nothing where it can't be asked.
+    [[nodiscard]] virtual std::optional<std::string> scheduler_state() const = 0;
+    /// What its process said last that explains something; empty: nothing.
+    [[nodiscard]] virtual std::string scheduler_words() const = 0;
+    /// The kernel's counters of it, "NAME VALUE" each; empty where there are none any more.
+    [[nodiscard]] virtual std::vector<std::string> scheduler_counters() const = 0;
+
+    /// Bytes of its output that were too many to be passed on.
+    [[nodiscard]] virtual std::uint64_t scheduler_output_dropped() const = 0;
+
+    // Answers to a body; `asker` is the number that its question came with.
+    virtual void answer_exit(std::uint64_t asker, const std::optional<scx_exit_record>& end) = 0;
+    virtual void answer_done(std::uint64_t asker) = 0;
+    virtual void refuse(std::uint64_t asker, scheduler_error::cause why,
+                        const std::string& words) = 0;
+};
+
+class scheduler_core {
+public:
+    enum class phase : std::uint8_t {
+        none,      ///< the test has none, or it was not started yet
+        starting,  ///< its process runs, and the kernel has not said that it is attached
+        attached,
+        leaving,  ///< the kernel is taking it off
+        ended
+    };
+    /// How long an end may be nobody's business.
+    static constexpr std::uint64_t grace_ns = 1'000'000'000U;
+    /// How long the kernel may take to take one off. A starved task is in its way until then.
+    static constexpr std::uint64_t leave_ns = 10'000'000'000U;
+    /// How long a process has to follow a signal, on a machine as fast as its host.
+    static constexpr std::uint64_t obedience_ns = 2'000'000'000U;
+
+    explicit scheduler_core(scheduler_deeds& deeds) : deeds_(deeds) {}
+
+    [[nodiscard]] phase at() const noexcept { return at_; }
+    [[nodiscard]] bool attached() const noexcept { return at_ == phase::attached; }
+    /// Whether an end has begun of which the record is not there yet.
+    [[nodiscard]] bool record_is_due() const noexcept {
+        return at_ == phase::leaving || (at_ == phase::attached && !process_ && ordered_);
+    }
+
+    // ---- what happens ----
+
+    [[nodiscard]] result<void> start(const wire::run_test& order, std::uint64_t now) {
+        order_ = order;
+        ordered_ = true;
+        return begin(now);
+    }
+
+    /// True: the scheduler that was started is attached now.
+    bool on_attached(const std::string& name, std::uint64_t now) {
+        if (!ordered_)
+            return false;  // a body attached one of its own
+        ops_ = name;
+        const bool awaited = at_ == phase::starting;
+        at_ = phase::attached;
+        last_.reset();
+        fell_back_ns_.reset();
+        if (awaited && !attach_ns_)
+            attach_ns_ = now - started_ns_;
+        at_attach_ = deeds_.scheduler_counters();
+        if (job_ && job_->what != scheduler_deed::detach && awaited)
+            end_job();
+        return awaited;
+    }
+
+    void on_leaving(std::uint64_t now) {
+        if (!ordered_ || at_ == phase::none)
+            return;
+        // They vanish with the scheduler.
+        at_end_ = deeds_.scheduler_counters();
+        if (at_ == phase::starting)
+            failed_start_ = true;
+        at_ = phase::leaving;
+        judge_at_ = now + leave_ns;
+    }
+
+    void on_ended(scx_ended end, std::uint64_t now) {
+        if (!ordered_ || at_ == phase::none)
+            return;
+        at_ = phase::ended;
+        last_ = std::move(end.record);
+        fell_back_ns_ = end.fell_back_ns;
+        state_after_ = deeds_.scheduler_state().value_or("");
+        business_ = !waiters_.empty() || (job_ && takes_off(*job_));
+        for (const auto& one : std::exchange(waiters_, {}))
+            deeds_.answer_exit(one.asker, last_);
+        judge_at_ = 0;
+        if (!business_)
+            judge_after(now);
+        if (job_ && failed_start_ && job_->what != scheduler_deed::detach)
+            return fail_job(why_not_attached());
+        go_on(now);
+    }
+
+    void on_process_end(const std::string& how, std::uint64_t now) {
+        process_ = false;
+        process_end_ = how;
+        if (at_ == phase::starting) {
+            at_ = phase::none;
+            failed_start_ = true;
+            if (job_)
+                fail_job(why_not_attached());
+            return;
+        }
+        if (at_ == phase::attached && waiters_.empty())
+            judge_after(now);
+        go_on(now);
+    }
+
+    /// Something may be due; see next().
+    void on_time(std::uint64_t now) {
+        for (std::size_t i = 0; i < waiters_.size();) {
+            if (waiters_[i].until_ns > now) {
+                ++i;
+                continue;
+            }
+            const auto asker = waiters_[i].asker;
+            waiters_.erase(waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+            deeds_.answer_exit(asker, std::nullopt);
+            if (waiters_.empty() && unwanted_end())
+                judge_after(now);
+        }
+        if (job_ && job_->until_ns <= now)
+            job_is_late(now);
+        if (judge_at_ <= now && !unwanted_end())
+            judge_at_ = 0;
+    }
+    /// When on_time() is wanted; 0: never.
+    [[nodiscard]] std::uint64_t next() const {
+        std::uint64_t first = judge_at_;
+        const auto consider = [&first](std::uint64_t ns) {
+            if (ns != 0 && (first == 0 || ns < first))
+                first = ns;
+        };
+        for (const auto& one : waiters_)
+            consider(one.until_ns);
+        if (job_)
+            consider(job_->until_ns);
+        return first;
+    }
+
+    // ---- what a body wants ----
+
+    void ask_exit(std::uint64_t asker, std::uint64_t limit_ns, std::uint64_t now) {
+        if (!ordered_ || at_ == phase::ended || at_ == phase::none) {
+            business_ = true;
+            judge_at_ = 0;
+            return deeds_.answer_exit(asker, last_);
+        }
+        judge_at_ = 0;
+        waiters_.push_back({asker, now + limit_ns});
+    }
+
+    void ask_deed(std::uint64_t asker, scheduler_deed what, int signal, std::uint64_t now) {
+        const auto mistake = [&](const char* words) {
+            deeds_.refuse(asker, scheduler_error::cause::mistake_in_test, words);
+        };
+        if (!ordered_)
+            return mistake("this test has no scheduler with a program");
+        if (what == scheduler_deed::signal) {
+            if (!process_)
+                return mistake("the scheduler's process is gone");
+            deeds_.signal_scheduler(signal);
+            return deeds_.answer_done(asker);
+        }
+        if (job_)
+            return mistake("another thread is attaching or detaching it");
+        if (what == scheduler_deed::attach ? at_ == phase::attached || at_ == phase::starting
+                                           : at_ != phase::attached)
+            return mistake(what == scheduler_deed::attach ? "it is attached already"
+                                                          : "it is not attached");
+        job_ = job{what, asker, 0, 0};
+        if (what == scheduler_deed::attach)
+            return process_ || at_ == phase::leaving ? ask_to_end(now) : start_again(now);
+        business_ = false;
+        ask_to_end(now);
+    }
+
+    // ---- what it amounts to ----
+
+    /// Whether an end that nobody wanted has to be judged now.
+    [[nodiscard]] bool to_be_judged(std::uint64_t now) const {
+        return judge_at_ != 0 && judge_at_ <= now && unwanted_end().has_value();
+    }
+    void judged() { judge_at_ = 0; }
+
+    /// Why the test fails, when its scheduler has ended and nobody wanted that.
+    [[nodiscard]] std::optional<std::string> unwanted_end() const {
+        if (!ordered_ || !waiters_.empty() || job_)
+            return std::nullopt;
+        if (at_ == phase::ended && !business_)
+            return words_of_end();
+        if (at_ == phase::leaving)
+            return named() + " is being ended by the kernel, which has not said why" + process();
+        if (at_ == phase::attached && !process_)
+            return named() + " lost its user-space half, which " + process_end_ +
+                   ", and the kernel still has it attached";
+        if (at_ == phase::attached)
+            if (const auto state = deeds_.scheduler_state(); state && *state != attached_state)
+                return named() + " did not stay attached (" + std::string(sched_ext_state_path) +
+                       " is '" + *state + "')" + process();
+        return std::nullopt;
+    }
+
+    /// The scheduler's last words first, then what is known of its end.
+    [[nodiscard]] std::string why_not_attached() const {
+        std::string words;
+        if (last_ && failed_start_)
+            words = last_->reason + (last_->message.empty() ? "" : ": " + last_->message);
+        if (const auto said = deeds_.scheduler_words(); words.empty() && !said.empty())
+            words = said;
+        words += words.empty() ? "" : "; ";
+        words += "the scheduler " +
+                 (order_.scheduler_name.empty() ? order_.scheduler : order_.scheduler_name) +
+                 " was not attached";
+        if (!process_ && !process_end_.empty())
+            words += ", and its process " + process_end_;
+        // Whatever it left behind is nobody's child.
+        if (process_end_ == "exited with status 0" && !last_)
+            words += "; one that goes into the background can't be watched";
+        return words;
+    }
+
+    /// Facts for the report; nothing when the test has no scheduler of its own.
+    [[nodiscard]] std::optional<wire::scheduler_facts> facts() const {
+        if (!ordered_)
+            return std::nullopt;
+        wire::scheduler_facts all;
+        all.ops = ops_;
+        all.attach_ns = attach_ns_;
+        all.fell_back_ns = fell_back_ns_;
+        all.state_after = state_after_;
+        if (last_) {
+            all.ended = true;
+            all.kind = std::string(to_text(last_->kind));
+            all.reason = last_->reason;
+            all.message = last_->message;
+            all.dump = last_->dump;
+            all.code = last_->code;
+        }
+        all.output_dropped = deeds_.scheduler_output_dropped();
+        all.counters =
+            difference(at_ == phase::attached ? deeds_.scheduler_counters() : at_end_, at_attach_);
+        return all;
+    }
+
+private:
+    struct waiter {
+        std::uint64_t asker;
+        std::uint64_t until_ns;
+    };
+    struct job {
+        scheduler_deed what;
+        std::uint64_t asker;
+        std::uint64_t until_ns;
+        int step;  ///< of the signals that were sent
+    };
+
+    [[nodiscard]] static bool takes_off(const job& j) { return j.what != scheduler_deed::attach; }
+
+    [[nodiscard]] result<void> begin(std::uint64_t now) {
+        started_ns_ = now;
+        failed_start_ = false;
+        process_end_.clear();
+        at_ = phase::starting;
+        process_ = true;
+        auto started = deeds_.start_scheduler(order_);
+        if (!started) {
+            process_ = false;
+            at_ = phase::none;
+        }
+        return started;
+    }
+
+    void start_again(std::uint64_t now) {
+        last_.reset();
+        business_ = false;
+        judge_at_ = 0;
+        job_->until_ns = now + order_.timeout_ms * 1'000'000U;
+        if (auto started = begin(now); !started)
+            fail_job(started.error().message());
+    }
+
+    void ask_to_end(std::uint64_t now) {
+        constexpr std::array signals{SIGINT, SIGTERM, SIGKILL};
+        job_->until_ns = now + static_cast<std::uint64_t>(static_cast<double>(obedience_ns) *
+                                                          std::max(order_.dilation, 1.0));
+        if (process_ && job_->step < static_cast<int>(signals.size()))
+            deeds_.signal_scheduler(signals[static_cast<std::size_t>(job_->step)]);
+    }
+
+    void job_is_late(std::uint64_t now) {
+        if (at_ == phase::starting) {
+            failed_start_ = true;
+            at_ = phase::none;
+            return fail_job("it did not attach in " + std::to_string(order_.timeout_ms) + " ms; " +
+                            why_not_attached());
+        }
+        if (++job_->step < 3)
+            return ask_to_end(now);
+        const auto asker = std::exchange(job_, std::nullopt)->asker;
+        deeds_.refuse(asker, scheduler_error::cause::mistake_in_test,
+                      "it is still attached after its process was killed: something else holds it");
+    }
+
+    /// The next step of a job, when what it waited for is there.
+    void go_on(std::uint64_t now) {
+        if (!job_ || process_ || (at_ != phase::ended && at_ != phase::none))
+            return;
+        if (job_->what == scheduler_deed::detach)
+            return end_job();
+        start_again(now);
+    }
+    void end_job() { deeds_.answer_done(std::exchange(job_, std::nullopt)->asker); }
+    void fail_job(const std::string& words) {
+        business_ = true;  // the body hears of it, and fails by that
+        judge_at_ = 0;
+        if (std::exchange(process_, false))
+            deeds_.drop_scheduler();
+        deeds_.refuse(std::exchange(job_, std::nullopt)->asker, scheduler_error::cause::attach,
+                      words);
+    }
+
+    void judge_after(std::uint64_t now) {
+        if (judge_at_ == 0)
+            judge_at_ = now + grace_ns;
+    }
+
+    [[nodiscard]] std::string named() const {
+        return "the scheduler " + (ops_.empty() ? order_.scheduler_name : ops_);
+    }
+    [[nodiscard]] std::string process() const {
+        return process_ || process_end_.empty() ? "" : "; its process " + process_end_;
+    }
+    [[nodiscard]] std::string words_of_end() const {
+        std::string words = named() + " ended: " + last_->reason;
+        if (!last_->message.empty())
+            words += ": " + last_->message;
+        if (last_->code != 0)
+            words += " (code " + std::to_string(last_->code) + ')';
+        if (last_->kind == scx_exit_kind::unregistered)
+            words += process();
+        return words;
+    }
+
+    /// What the counters counted since the attach; those that stand where they stood are left out.
+    [[nodiscard]] static std::vector<std::string> difference(const std::vector<std::string>& now,
+                                                             const std::vector<std::string>& then) {
+        const auto split = [](std::string_view line) {
+            const auto space = std::min(line.find(' '), line.size());
+            auto number = line.substr(std::min(space + 1, line.size()));
+            return std::pair(line.substr(0, space), detail::take_integer<std::uint64_t>(number));
+        };
+        std::vector<std::string> changed;
+        for (const auto& line : now) {
+            const auto [name, value] = split(line);
+            std::uint64_t before = 0;
+            for (const auto& other : then)
+                if (const auto [same, old] = split(other); same == name && old)
+                    before = *old;
+            if (value && *value > before)
+                changed.push_back(std::string(name) + ' ' + std::to_string(*value - before));
+        }
+        return changed;
+    }
+
+    scheduler_deeds& deeds_;
+    wire::run_test order_{};
+    phase at_ = phase::none;
+    bool ordered_ = false;       ///< the test has a scheduler with a process
+    bool process_ = false;       ///< and that lives
+    std::string process_end_{};  ///< how it ended otherwise: "was killed by SIGKILL"
+    bool failed_start_ = false;  ///< the kernel or the process gave up before it was attached
+    bool business_ = false;      ///< the last end was wanted by the test
+    std::string ops_{};          ///< the scheduler's name for itself
+    std::uint64_t started_ns_ = 0;
+    std::optional<std::uint64_t> attach_ns_{};  ///< what the first attach took
+    std::optional<scx_exit_record> last_{};     ///< of the last end, until it is attached again
+    std::optional<std::uint64_t> fell_back_ns_{};
+    std::string state_after_{};
+    std::vector<std::string> at_attach_{}, at_end_{};  ///< the kernel's counters
+    std::vector<waiter> waiters_{};
+    std::optional<job> job_{};
+    std::uint64_t judge_at_ =
+        0;  ///< when an end has been nobody's business for long enough; 0: none is
+};
+
+}  // namespace ktstr::guest

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// Where a scheduler's program is, and whether a guest can run it at all: what is missing or of another
+// machine is named before anything boots. Host side.
+#pragma once
+
+#include <ktstr/base/result.hpp>
+#include <ktstr/host/initramfs/elf_closure.hpp>
+#include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/linux/find_program.hpp>
+#include <ktstr/sched/scheduler.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <elf.h>
+#include <unistd.h>
+
+namespace ktstr::host {
+
+/// The variable that names another program for a scheduler: KTSTR_SCHEDULER_ and its name, in capitals and
+/// with _ for whatever is neither letter nor digit.
+[[nodiscard]] inline std::string scheduler_variable(std::string_view name) {
+    std::string variable = "KTSTR_SCHEDULER_";
+    for (const char c : name) {
+        const bool small = c >= 'a' && c <= 'z';
+        const bool kept = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        variable += small ? static_cast<char>(c - 'a' + 'A') : kept ? c : '_';
+    }
+    return variable;
+}
+
+namespace detail {
+
+#if defined(__aarch64__)
+inline constexpr std::uint16_t own_machine = EM_AARCH64;
+#else
+inline constexpr std::uint16_t own_machine = EM_X86_64;
+#endif
+
+[[nodiscard]] inline std::string machine_name(std::uint16_t machine) {
+    switch (machine) {
+        case EM_X86_64:
+            return "x86_64";
+        case EM_AARCH64:
+            return "aarch64";
+        case EM_RISCV:
+            return "riscv64";
+        default:
+            return "ELF machine " + std::to_string(machine);
+    }
+}
+
+}  // namespace detail
+
+/// As its variable says, else as a path, else beside the test program, where a build leaves both, else in
+/// PATH.
+[[nodiscard]] inline result<std::filesystem::path> find_scheduler_program(
+    const scheduler& wanted, const std::filesystem::path& beside) {
+    const auto variable = scheduler_variable(wanted.name);
+    const char* const given = std::getenv(variable.c_str());
+    const bool by_variable = given != nullptr && *given != '\0';
+    std::filesystem::path binary(by_variable ? std::string_view(given) : wanted.binary);
+    if (!by_variable && !binary.has_parent_path()) {
+        const auto sibling = beside / binary;
+        binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling
+                                                      : find_program(wanted.binary).value_or("");
+        if (binary.empty())
+            return plain_error("find the scheduler", std::string(wanted.binary),
+                               "no such program beside the test program or in PATH",
+                               "build it, or give its path in " + variable);
+    }
+    const std::string what = by_variable
+                                 ? "use " + variable + ", the scheduler " + std::string(wanted.name)
+                                 : "use the scheduler " + std::string(wanted.name);
+    if (::access(binary.c_str(), X_OK) != 0)
+        return system_error(what, binary.string(), "build it, or give its path in " + variable);
+    const auto facts = read_elf(binary);
+    if (!facts)
+        return plain_error(what, binary.string(), facts.error().reason,
+                           "a guest has no interpreter for anything else");
+    if (facts->machine != detail::own_machine)
+        return plain_error(what, binary.string(),
+                           "it is a program for " + detail::machine_name(facts->machine) +
+                               ", and the guest is " + detail::machine_name(detail::own_machine),
+                           "build it for the guest");
+    return binary;
+}
+
+/// A file of a scheduler's for its guest.
+[[nodiscard]] inline result<guest_file> file_of_scheduler(const scheduler& owner,
+                                                          const scheduler_file& file,
+                                                          const std::filesystem::path& beside) {
+    const auto fault = [&](std::string why) {
+        return plain_error("give the scheduler " + std::string(owner.name) + " its file",
+                           std::string(file.path), std::move(why));
+    };
+    if (!file.path.starts_with('/') || file.path.ends_with('/') ||
+        file.path.find("..") != std::string_view::npos || file.path.starts_with("/ktstr/"))
+        return fault("it has to be the path of a file from the root on, and not of ktstr's own");
+    guest_file planted{.guest_path = std::string(file.path), .content = std::string(file.text)};
+    if (file.from.empty())
+        return planted;
+    planted.host_path = std::filesystem::path(file.from);
+    if (planted.host_path.is_relative() && ::access(planted.host_path.c_str(), R_OK) != 0)
+        planted.host_path = beside / planted.host_path;
+    if (::access(planted.host_path.c_str(), R_OK) != 0)
+        return system_error("give the scheduler " + std::string(owner.name) + " its file",
+                            planted.host_path.string());
+    return planted;
+}
+
+/// Whether a kernel's release is at least `wanted`, number by number: 7.3.4-cloud is at least 7.3 and 6.14.
+[[nodiscard]] constexpr bool release_is_at_least(std::string_view release,
+                                                 std::string_view wanted) {
+    const auto take = [](std::string_view& text) {
+        unsigned long value = 0;
+        while (!text.empty() && text.front() >= '0' && text.front() <= '9') {
+            value = value * 10 + static_cast<unsigned long>(text.front() - '0');
+            text.remove_prefix(1);
+        }
+        if (!text.empty() && text.front() == '.')
+            text.remove_prefix(1);
+        else
+            text = {};
+        return value;
+    };
+    while (!wanted.empty()) {
+        const auto have = take(release), want = take(wanted);
+        if (have != want)
+            return have > want;
+    }
+    return true;
+}
+
+}  // namespace ktstr::host

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// The scheduler under test as a body sees it: `ctx.scheduler()`. What it asks is answered by the agent,
+// which started the scheduler and hears the kernel's events; so it may be called from any thread and
+// from forked children. Light on purpose: the deeds behind it live in guest/.
+#pragma once
+
+#include <ktstr/base/duration.hpp>
+#include <ktstr/base/result.hpp>
+#include <ktstr/sched/exit_record.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+
+namespace ktstr {
+
+/// What is known of the scheduler that runs the machine.
+struct scheduler_state {
+    std::string state{};  ///< the kernel's word: "enabled", "disabled"; empty: it has no sched_ext
+    std::string name{};   ///< of the BPF scheduler that is attached; empty: none is
+    std::optional<int>
+        pid{};  ///< of the process that the test's `scheduler` started, while it lives
+};
+
+/// What a body asked of its scheduler and could not have.
+class scheduler_error : public std::exception {
+public:
+    enum class cause : std::uint8_t {
+        unreachable,     ///< the agent does not answer: nobody's failure
+        attach,          ///< the scheduler could not be attached
+        mistake_in_test  ///< there was nothing to do it with
+    };
+
+    scheduler_error(std::string message, cause why)
+        : message_(static_cast<std::string&&>(message)), cause_(why) {}
+
+    [[nodiscard]] const char* what() const noexcept override { return message_.c_str(); }
+    [[nodiscard]] cause why() const noexcept { return cause_; }
+
+private:
+    std::string message_;
+    cause cause_;
+};
+
+/// What a body may want done to its scheduler.
+enum class scheduler_deed : std::uint8_t { detach, attach, restart, signal };
+
+namespace detail {
+// Defined on the guest's side (guest/body.hpp).
+result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit);
+scheduler_state require_scheduler_state(std::chrono::milliseconds limit);
+void do_to_scheduler(scheduler_deed deed, int signal, std::chrono::milliseconds limit);
+std::optional<scx_exit_record> wait_for_scheduler_exit(std::chrono::milliseconds limit,
+                                                       std::chrono::milliseconds patience);
+}  // namespace detail
+
+/// A call that can't be carried out throws scheduler_error: one that the agent does not answer ends the
+/// test as inconclusive, an attach that fails as `scheduler_attach`.
+class scheduler_handle {
+public:
+    explicit scheduler_handle(double dilation) : dilation_(dilation) {}
+
+    /// All of it at once; an error, not a wait and not a throw, when nobody answers.
+    [[nodiscard]] result<scheduler_state> state() const {
+        return detail::ask_scheduler_state(patience());
+    }
+    /// Whether a BPF scheduler runs the machine, by the kernel's word.
+    [[nodiscard]] bool enabled() const {
+        return detail::require_scheduler_state(patience()).state == "enabled";
+    }
+    /// The attached scheduler's name for itself; empty: none is.
+    [[nodiscard]] std::string ops_name() const {
+        return detail::require_scheduler_state(patience()).name;
+    }
+
+    /// Asks the scheduler's process to end, first with SIGINT, and returns when the kernel has taken the
+    /// scheduler off. That end is the test's own and no failure.
+    void detach() const { deed(scheduler_deed::detach); }
+    /// Starts the test's scheduler again, and returns when it is attached.
+    void attach() const { deed(scheduler_deed::attach); }
+    /// detach(), then attach().
+    void restart() const { deed(scheduler_deed::restart); }
+    /// Sends a signal to the scheduler's process; 9: kills it. What comes of that is for wait_exit().
+    void kill(int signal = 9) const {
+        detail::do_to_scheduler(scheduler_deed::signal, signal, patience());
+    }
+
+    /// Waits until the scheduler has ended and says how, by the kernel's record; at once when it has ended
+    /// already. Nothing: it has not in that time, which follows the machine's speed. An end that somebody
+    /// waits for is the test's business and no failure; one that nobody asks for within a second is.
+    [[nodiscard]] std::optional<scx_exit_record> wait_exit(std::chrono::milliseconds limit) const {
+        return detail::wait_for_scheduler_exit(scaled(limit), patience());
+    }
+
+private:
+    void deed(scheduler_deed what) const {
+        detail::do_to_scheduler(what, 0, scaled(std::chrono::milliseconds(60'000)));
+    }
+    [[nodiscard]] std::chrono::milliseconds scaled(std::chrono::milliseconds limit) const {
+        return std::chrono::milliseconds(
+            static_cast<long>(static_cast<double>(limit.count()) * dilation_));
+    }
+    [[nodiscard]] std::chrono::milliseconds patience() const {
+        return scaled(std::chrono::milliseconds(5000));
+    }
+
+    double dilation_;
+};
+
+}  // namespace ktstr

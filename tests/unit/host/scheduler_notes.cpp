@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// What a report says of a scheduler besides the verdict, and which of them a program is found for.
+#include <ktstr/host/attempt/scheduler_notes.hpp>
+#include <ktstr/host/setup/scheduler_program.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "scratch_directory.hpp"
+
+using namespace ktstr;
+using namespace ktstr::host;
+
+TEST_CASE("what the kernel let a scheduler do is no news", "[scheduler]") {
+    CHECK(scheduler_notes({.ops = "simple", .counters = {"SCX_EV_DISPATCH_KEEP_LAST 9", "", "x"}})
+              .empty());
+    // Taking it off is a bypass of its own.
+    CHECK(scheduler_notes(
+              {.ended = true, .state_after = "disabled", .counters = {"SCX_EV_BYPASS_ACTIVATE 1"}})
+              .empty());
+}
+
+TEST_CASE("what the kernel did in a scheduler's stead is", "[scheduler]") {
+    const auto notes =
+        scheduler_notes({.ended = true,
+                         .fell_back_ns = 83'460'000,
+                         .state_after = "enabling",
+                         .counters = {"SCX_EV_BYPASS_ACTIVATE 3", "SCX_EV_BYPASS_DURATION 37666105",
+                                      "SCX_EV_SUB_RESCUE 2", "nr_rejected 1"},
+                         .output_dropped = 5});
+    CHECK(notes ==
+          std::vector<std::string>{
+              "the kernel bypassed the scheduler 3 times, for 37.6 ms",
+              "the kernel ran tasks in the scheduler's stead: SCX_EV_SUB_RESCUE 2",
+              "the scheduler rejected 1 task (nr_rejected)",
+              "after the end of the scheduler all tasks were back with the kernel's own in 83.4 ms",
+              "after the end of the scheduler sched_ext was 'enabling' and not 'disabled'",
+              "5 bytes of the scheduler's output beyond the limit were dropped"});
+}
+
+TEST_CASE("the record of an end is a file with all of it", "[scheduler]") {
+    CHECK(scheduler_record({.ops = "simple"}).empty());
+    CHECK(scheduler_record({.ops = "zoo",
+                            .ended = true,
+                            .kind = "error",
+                            .reason = "runtime error",
+                            .message = "m",
+                            .dump = "d\n",
+                            .code = -3,
+                            .counters = {"A 1"}}) ==
+          "scheduler: zoo\nkind: error\nreason: runtime error\nmessage: m\ncode: -3\nA 1\n\nd\n");
+}
+
+TEST_CASE("a scheduler's variable has its name in capitals", "[scheduler]") {
+    CHECK(scheduler_variable("scx_simple") == "KTSTR_SCHEDULER_SCX_SIMPLE");
+    CHECK(scheduler_variable("my-sched.2") == "KTSTR_SCHEDULER_MY_SCHED_2");
+}
+
+TEST_CASE("a scheduler's program is its variable's, a path, beside the test program or in PATH",
+          "[scheduler]") {
+    const ktstr::host::unit::scratch_directory place;
+    const auto put = [&](const char* name, std::string content, bool executable = true) {
+        std::ofstream(place.path() / name) << content;
+        if (executable)
+            std::filesystem::permissions(place.path() / name, std::filesystem::perms::owner_all);
+        return (place.path() / name).string();
+    };
+    const auto elf = [](char machine) {
+        std::string bytes(
+            "\x7f"
+            "ELF\x02\x01\x01",
+            7);
+        bytes.resize(64);
+        bytes[16] = 2;
+        bytes[18] = machine;
+        return bytes;
+    };
+    constexpr char own = static_cast<char>(ktstr::host::detail::own_machine);
+    constexpr char other = own == static_cast<char>(EM_X86_64) ? static_cast<char>(EM_AARCH64)
+                                                               : static_cast<char>(EM_X86_64);
+    const auto good = put("good", elf(own)), foreign = put("foreign", elf(other)),
+               script = put("script", "#!/bin/sh\n"), dead = put("dead", elf(own), false);
+    const auto find = [&](std::string_view binary) {
+        return find_scheduler_program({.name = "of test", .binary = binary}, place.path());
+    };
+    CHECK(find("good").value() == good);
+    CHECK(find(good).value() == good);
+    CHECK(find("sh").has_value());
+    const auto refused = [&](std::string_view binary) { return find(binary).error().message(); };
+    CHECK(refused("foreign").find("it is a program for ") != std::string::npos);
+    CHECK(refused(script).find("no 64-bit ELF file") != std::string::npos);
+    CHECK(refused(dead).find("ermission denied") != std::string::npos);
+    CHECK(refused("/no/such/program").find("No such file") != std::string::npos);
+    CHECK(refused("no such program").find("KTSTR_SCHEDULER_OF_TEST") != std::string::npos);
+    ::setenv("KTSTR_SCHEDULER_OF_TEST", good.c_str(), 1);
+    CHECK(find("/no/such/program").value() == good);
+    ::setenv("KTSTR_SCHEDULER_OF_TEST", "/nowhere", 1);
+    CHECK(refused("good").find("KTSTR_SCHEDULER_OF_TEST") != std::string::npos);
+    ::unsetenv("KTSTR_SCHEDULER_OF_TEST");
+}
+
+TEST_CASE("a scheduler's files are a text or a file of the host's", "[scheduler]") {
+    const ktstr::host::unit::scratch_directory place;
+    std::ofstream(place.path() / "mine.toml") << "x";
+    const scheduler mine{.name = "mine", .binary = "mine"};
+    const auto file = [&](scheduler_file one) {
+        return file_of_scheduler(mine, one, place.path());
+    };
+    CHECK(file({.path = "/etc/a", .text = "t"})->content == "t");
+    CHECK(file({.path = "/etc/a", .from = "mine.toml"})->host_path == place.path() / "mine.toml");
+    const auto refused = [&](scheduler_file one) { return file(one).error().message(); };
+    CHECK(refused({.path = "/etc/a", .from = "none.toml"}).find("none.toml: No such file") !=
+          std::string::npos);
+    for (const char* path : {"", "etc/a", "/etc/", "/etc/../init", "/ktstr/scheduler"})
+        CHECK(refused({.path = path}).find("from the root on") != std::string::npos);
+}
+
+static_assert(release_is_at_least("7.3.4+deb13-cloud-amd64", "7.3"));
+static_assert(release_is_at_least("7.3.4", "6.14"));
+static_assert(release_is_at_least("7.3.4", "7.3.4") && release_is_at_least("7.3", ""));
+static_assert(!release_is_at_least("7.3.4", "7.3.5") && !release_is_at_least("6.1.0-9", "6.12"));
+static_assert(!release_is_at_least("7-rc1", "7.1"));
