@@ -23,13 +23,22 @@ MAP = """
 | `host/` | outside | `base` `topology` | heavy |
 | `guest/` | inside | `base` | heavy |
 | `ktstr.hpp` | door | `topology` | light |
+
+| Room | What | May include |
+| --- | --- | --- |
+| `host/vm/` | machines | |
+| `host/plan/` | what to do | `vm` |
+| `guest/work/` | work | |
 """
 TREE = {
     "README.md": MAP,
     "base/error.hpp": "#include <string>\n#include <unistd.h>\n",
     "topology/topology.hpp": "#include <ktstr/base/small.hpp>\n#include <ktstr/version.hpp>\n#include <array>\n",
     "host/run.hpp": "#include <ktstr/topology/topology.hpp>\n#include <fmt/format.h>\n#include <memory>\n",
-    "guest/init.hpp": "#include <ktstr/base/error.hpp>\n#include <sys/mount.h>\n",
+    "host/vm/machine.hpp": "#include <ktstr/topology/topology.hpp>\n",
+    "host/plan/list.hpp": "#include <ktstr/host/vm/machine.hpp>\n#include <ktstr/host/plan/list.hpp>\n",
+    "guest/work/loop.hpp": "#include <ktstr/base/error.hpp>\n",
+    "guest/init.hpp": "#include <ktstr/base/error.hpp>\n#include <ktstr/guest/work/loop.hpp>\n#include <sys/mount.h>\n",
     "ktstr.hpp": "#include <ktstr/topology/topology.hpp>\n",
 }
 
@@ -52,8 +61,10 @@ class Rooms(unittest.TestCase):
         self.assertEqual(self.faults(), [])
 
     def test_wrong_direction(self):
-        self.one_fault("base/up.hpp:2: room 'base' may not include 'topology'", "base/up.hpp",
-                       "#pragma once\n#include <ktstr/topology/topology.hpp>\n")
+        found = self.faults(**{"base/up.hpp": "#pragma once\n#include <ktstr/topology/topology.hpp>\n"})
+        self.assertEqual(len(found), 2, found)
+        self.assertIn("base/up.hpp:2: room 'base' may not include 'topology'", found[0])
+        self.assertIn("in a circle: base -> topology -> base", found[1])
 
     def test_host_and_guest(self):
         self.one_fault("room 'host' may not include 'guest'", "host/x.hpp", "#  include <ktstr/guest/init.hpp>\n")
@@ -68,12 +79,57 @@ class Rooms(unittest.TestCase):
 
     def test_room_without_row(self):
         found = self.faults(**{"README.md": MAP.replace("| `guest/` | inside | `base` | heavy |\n", "")})
-        self.assertEqual(len(found), 1, found)
+        self.assertEqual(len(found), 2, found)  # a file each
         self.assertIn("no room called 'guest'", found[0])
 
     def test_row_without_room(self):
         self.one_fault("'wire' is on the map but not in the tree", "README.md",
                        MAP + "| `wire/` | bytes | `base` | light |\n")
+
+    def test_part_includes_what_its_row_does_not_allow(self):
+        changed = MAP.replace("what to do | `vm` |", "what to do | |")
+        self.one_fault("list.hpp:1: room 'host/plan' may not include 'host/vm'", "README.md", changed)
+
+    def test_two_parts_include_each_other(self):
+        found = self.faults(**{"host/vm/up.hpp": "#include <ktstr/host/plan/list.hpp>\n"})
+        self.assertEqual(len(found), 2, found)
+        self.assertIn("up.hpp:1: room 'host/vm' may not include 'host/plan'", found[0])
+        self.assertIn("in a circle: host/plan -> host/vm -> host/plan", found[1])
+
+    def test_circle_on_the_map(self):
+        self.one_fault("in a circle: host/plan -> host/vm -> host/plan", "README.md",
+                       MAP.replace("machines | |", "machines | `plan` |"))
+
+    def test_circle_of_three(self):
+        changed = MAP.replace("machines | |", "machines | `link` |") + "| `host/link/` | wires | `plan` |\n"
+        found = self.faults(**{"README.md": changed, "host/link/a.hpp": ""})
+        self.assertEqual(len(found), 1, found)
+        self.assertIn("in a circle: host/link -> host/plan -> host/vm -> host/link", found[0])
+
+    def test_part_includes_the_room_around_it(self):
+        found = self.faults(**{"guest/work/up.hpp": "#include <ktstr/guest/init.hpp>\n"})
+        self.assertEqual(len(found), 2, found)
+        self.assertIn("up.hpp:1: room 'guest/work' may not include 'guest'", found[0])
+        self.assertIn("in a circle: guest -> guest/work -> guest", found[1])
+
+    def test_part_without_row(self):
+        found = self.faults(**{"host/extra/a.hpp": "", "host/extra/b.hpp": ""})
+        self.assertEqual(len(found), 1, found)
+        self.assertIn("no room called 'host/extra'", found[0])
+
+    def test_part_row_without_folder(self):
+        self.one_fault("'host/gone' is on the map but not in the tree", "README.md", MAP + "| `host/gone/` | - | |\n")
+
+    def test_part_may_include_what_has_no_row(self):
+        self.one_fault("'host/vm' may include 'host/nothing', which has no row", "README.md",
+                       MAP.replace("machines | |", "machines | `nothing` |"))
+
+    def test_architecture_outside_its_table(self):
+        for text in ('"-machine q35"', '"console=ttyS0"', "EM_X86_64", '"qemu-system-x86_64"', '"arch/x86/boot"'):
+            self.one_fault("belongs to one architecture", "host/vm/a.hpp", f"const auto x = {text};\n")
+        self.assertEqual(self.faults(**{"host/vm/architecture.hpp": 'const auto x = "q35";\n',
+                                        "host/vm/a.hpp": "int x;  // as q35 has it\n#if defined(__x86_64__)\n#endif\n"}),
+                         [])
 
     def test_missing_map(self):
         self.one_fault("no table", "README.md", "nothing here\n")

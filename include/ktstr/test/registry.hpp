@@ -47,13 +47,4 @@ struct test_range {
     return {detail::__start_ktstr_tests, detail::__stop_ktstr_tests};
 }
 
-/// The test of that name, or null.
-[[nodiscard]] inline const test_case* find_test(std::string_view name,
-                                                test_range tests = registered_tests()) {
-    for (const test_case* test : tests)
-        if (test->name == name)
-            return test;
-    return nullptr;
-}
-
 }  // namespace ktstr

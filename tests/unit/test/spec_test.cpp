@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "test_called.hpp"
+
 using namespace std::chrono_literals;
 
 // A user's own names must not get in the way of the keys.
@@ -56,9 +58,7 @@ namespace {
 KTSTR_TEST(in_unnamed_namespace, cores = 3) {}
 
 const ktstr::test_spec& spec_of(std::string_view name) {
-    const ktstr::test_case* test = ktstr::find_test(name);
-    REQUIRE(test != nullptr);
-    return test->spec;
+    return test_called(name).spec;
 }
 }  // namespace
 
@@ -167,10 +167,9 @@ TEST_CASE("lists of none, one and sixteen") {
 }
 
 TEST_CASE("a test knows its place") {
-    const ktstr::test_case* test = ktstr::find_test("plain");
-    REQUIRE(test != nullptr);
-    CHECK(test->name == "plain");
-    CHECK(test->file == __FILE__);
-    CHECK(test->line > 0);
-    CHECK(test->line < __LINE__);
+    const auto& test = test_called("plain");
+    CHECK(test.name == "plain");
+    CHECK(test.file == __FILE__);
+    CHECK(test.line > 0);
+    CHECK(test.line < __LINE__);
 }

@@ -164,7 +164,7 @@ namespace detail {
 
 /// Boots the machine, waits until it says that it rests, and saves it. A machine whose kernel complained
 /// is no template: its clones would begin behind the complaint and never show it.
-class template_boot final : machine_observer {
+class template_boot final : machine_pilot {
 public:
     template_boot(const template_request& request, const machine& made)
         : request_(request), machine_(made) {}

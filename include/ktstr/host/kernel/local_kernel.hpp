@@ -10,6 +10,7 @@
 #include <ktstr/host/kernel/kernel.hpp>
 #include <ktstr/host/kernel/kernel_config.hpp>
 #include <ktstr/host/kernel/kernel_image.hpp>
+#include <ktstr/host/vm/architecture.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -39,7 +40,8 @@ inline result<void> examine_image(const std::filesystem::path& image,
         return plain_error("use the kernel", image,
                            "it is neither a bzImage, an ELF kernel nor "
                            "an arm64 Image",
-                           "pass arch/x86/boot/bzImage or vmlinux of a built tree");
+                           "pass " + std::string(machine_architecture.compressed_image) +
+                               " or vmlinux of a built tree");
     info_map info;
     std::string name = image.string();
     std::replace(name.begin(), name.end(), '\n', '?');  // one line for each fact
@@ -69,7 +71,9 @@ inline result<void> examine_image(const std::filesystem::path& image,
         }
     }
     if (kind == image_kind::vmlinux && info["pvh"] == "0" &&
-        read_at<Elf64_Ehdr>(plain, 0).value_or(Elf64_Ehdr{}).e_machine == EM_X86_64)
+        machine_architecture.elf_kernel_needs_pvh &&
+        read_at<Elf64_Ehdr>(plain, 0).value_or(Elf64_Ehdr{}).e_machine ==
+            machine_architecture.elf_machine)
         return plain_error("boot the kernel", image,
                            "it has no PVH note, which QEMU needs to start an ELF kernel",
                            "pass the bzImage instead, or build with CONFIG_PVH=y");
@@ -204,17 +208,17 @@ inline result<kernel> kernel_of_directory(const cache& in, const std::filesystem
                                           const progress_callback& progress) {
     // A build tree: the ELF at its top boots without a decompressor, if it can.
     if (!if_there(directory / "include/config/kernel.release").empty()) {
+        const auto compressed = if_there(directory / machine_architecture.compressed_image);
         const auto vmlinux = if_there(directory / "vmlinux");
         if (!vmlinux.empty()) {
             auto direct = kernel_of_image(in, vmlinux, progress);
             if (direct) {
-                direct->bzimage = if_there(directory / "arch/x86/boot/bzImage");
+                direct->bzimage = compressed;
                 return direct;
             }
         }
-        for (const std::string_view image : {"arch/x86/boot/bzImage", "arch/arm64/boot/Image"})
-            if (const auto built = if_there(directory / image); !built.empty())
-                return kernel_of_image(in, built, progress);
+        if (!compressed.empty())
+            return kernel_of_image(in, compressed, progress);
         return plain_error("use the kernel tree", directory, "it is configured but not built",
                            "run make there first");
     }

@@ -5,9 +5,12 @@
 #pragma once
 
 #include <ktstr/host/kernel/kernel_config.hpp>
+#include <ktstr/host/vm/architecture.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,7 +22,7 @@ namespace ktstr::host {
 /// What the test does that a kernel may be unable to do. Combine with |.
 enum class kernel_need : std::uint8_t {
     base = 1,            ///< every test, on every architecture
-    x86 = 2,             ///< every test on x86_64
+    architecture = 2,    ///< every test on the machines' architecture
     sched_ext = 4,       ///< a sched_ext scheduler is loaded
     steal = 8,           ///< guest steal time is measured
     vsock = 16,          ///< the link is vsock
@@ -35,35 +38,29 @@ enum class kernel_need : std::uint8_t {
     return (static_cast<std::uint8_t>(all) & static_cast<std::uint8_t>(one)) != 0;
 }
 
-/// What every test needs on the architecture this was compiled for.
-#if defined(__x86_64__)
-inline constexpr kernel_need native_needs = kernel_need::base | kernel_need::x86;
-#else
-inline constexpr kernel_need native_needs = kernel_need::base;
-#endif
+/// What every test needs.
+inline constexpr kernel_need native_needs = kernel_need::base | kernel_need::architecture;
 
 /// Modules to load, in no particular order, see modules_for(). Built-in ones are skipped there.
 inline constexpr std::array<std::string_view, 3> vsock_modules{
     "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"};
 inline constexpr std::array<std::string_view, 1> virtio_serial_modules{"virtio_console"};
 inline constexpr std::array<std::string_view, 2> clone_modules{"virtio_blk", "erofs"};
-/// The outer machine of --accel nested: KVM and the host's end of vsock. kvm_amd or kvm_intel
-/// goes with the CPU that is emulated.
-inline constexpr std::array<std::string_view, 3> nested_amd_modules{"kvm", "kvm_amd",
-                                                                    "vhost_vsock"};
-inline constexpr std::array<std::string_view, 3> nested_intel_modules{"kvm", "kvm_intel",
-                                                                      "vhost_vsock"};
+/// The outer machine of --accel nested: the host's end of vsock, beside its architecture's KVM.
+inline constexpr std::array<std::string_view, 1> nested_modules{"vhost_vsock"};
 
 /// One option a test needs.
 struct config_need {
-    kernel_need when;
+    kernel_need when{};
     std::string_view option;  ///< without "CONFIG_"
-    char at_least;            ///< 'y': built in; 'm': a module will do
+    char at_least = 'y';      ///< 'y': built in; 'm': a module will do
     std::string_view why;
     std::string_view instead = {};  ///< another option that also satisfies the need
 };
 
-inline constexpr config_need config_needs[] = {
+namespace detail {
+
+inline constexpr config_need common_needs[] = {
     {kernel_need::base, "SMP", 'y', "a scheduler is tested on several CPUs"},
     {kernel_need::base, "BLK_DEV_INITRD", 'y', "the guest's root is an initramfs"},
     {kernel_need::base, "BINFMT_ELF", 'y', "the test program is an ELF file"},
@@ -94,11 +91,6 @@ inline constexpr config_need config_needs[] = {
     {kernel_need::base, "SCHED_MC", 'y', "the scheduler sees last-level caches"},
     {kernel_need::base, "SCHED_SMT", 'y', "the scheduler sees hardware threads"},
     {kernel_need::base, "SCHEDSTATS", 'y', "run delays are read from schedstat"},
-    {kernel_need::x86, "SERIAL_8250", 'y', "the console is a serial port"},
-    {kernel_need::x86, "SERIAL_8250_CONSOLE", 'y', "the console is a serial port"},
-    {kernel_need::x86, "ACPI", 'y', "QEMU describes the machine by ACPI"},
-    {kernel_need::x86, "X86_64_ACPI_NUMA", 'y', "nodes and distances come from ACPI tables"},
-    {kernel_need::x86, "X86_X2APIC", 'y', "more than 255 CPUs, and topology from CPUID"},
     {kernel_need::sched_ext, "SCHED_CLASS_EXT", 'y', "the scheduler is a sched_ext scheduler"},
     {kernel_need::sched_ext, "BPF", 'y', "sched_ext schedulers are BPF programs"},
     {kernel_need::sched_ext, "BPF_SYSCALL", 'y', "sched_ext schedulers are BPF programs"},
@@ -107,8 +99,6 @@ inline constexpr config_need config_needs[] = {
      "BPF schedulers are relocated by the kernel's "
      "type information"},
     {kernel_need::steal, "PARAVIRT", 'y', "steal time is a paravirtual clock"},
-    {kernel_need::steal, "KVM_GUEST", 'y', "the guest must register its steal area with KVM",
-     "ARM64"},  // an x86 option; arm64 needs no more than PARAVIRT
     {kernel_need::vsock, "VSOCKETS", 'm', "the link is vsock"},
     {kernel_need::vsock, "VIRTIO_VSOCKETS", 'm', "the link is vsock"},
     {kernel_need::virtio_serial, "VIRTIO_CONSOLE", 'm', "the link is virtio-serial"},
@@ -117,6 +107,23 @@ inline constexpr config_need config_needs[] = {
     {kernel_need::nested, "KVM", 'm', "the outer machine starts virtual machines"},
     {kernel_need::nested, "VHOST_VSOCK", 'm', "the inner machine's link ends in the outer one"},
 };
+
+}  // namespace detail
+
+/// All of it, with what the machines' architecture adds.
+inline constexpr auto config_needs = [] {
+    const auto& known = machine_architecture;
+    std::array<config_need,
+               std::size(detail::common_needs) + known.needs.size() + known.steal.size()>
+        all{};
+    auto at =
+        std::copy(std::begin(detail::common_needs), std::end(detail::common_needs), all.begin());
+    for (const auto& one : known.needs)
+        *at++ = {kernel_need::architecture, one.name, 'y', one.why, one.instead};
+    for (const auto& one : known.steal)
+        *at++ = {kernel_need::steal, one.name, 'y', one.why, one.instead};
+    return all;
+}();
 
 struct missing_option {
     std::string option;  ///< "CONFIG_VSOCKETS"

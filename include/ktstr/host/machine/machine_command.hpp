@@ -24,7 +24,7 @@
 
 namespace ktstr::host {
 
-class machine_command final : machine_observer {
+class machine_command final : machine_pilot {
 public:
     struct callbacks {
         std::function<void(wire::stream, std::string_view)> output;

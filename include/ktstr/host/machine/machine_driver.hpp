@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Waits for everything that can come from a running machine, or from the keeper of a host_only body,
-// and tells an observer what it was: the one poll loop of the host's side. Nothing in it waits for
-// anything but its own poll(). Decides nothing. Host side.
+// and tells its pilot and all observers what it was: the one poll loop of the host's side, for every source of
+// machines. Nothing in it waits for anything but its own poll(). Decides nothing. Host side.
 #pragma once
 
 #include <ktstr/host/cli/fault.hpp>
 #include <ktstr/host/link/host_link.hpp>
+#include <ktstr/host/machine/machine_observer.hpp>
 #include <ktstr/host/machine/running_machine.hpp>
 #include <ktstr/host/process/child.hpp>
 #include <ktstr/wire/frame.hpp>
@@ -18,21 +19,22 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <poll.h>
 
 namespace ktstr::host {
 
-/// What happens to a machine, in the order in which it is to be believed: the process's end comes after
-/// all that it left in its link and on its console.
-class machine_observer {
+/// Who decides what becomes of a machine. Hears what happens in the order in which it is to be believed:
+/// the process's end comes after all that it left in its link and on its console.
+class machine_pilot {
 public:
     using clock = std::chrono::steady_clock;
 
-    machine_observer() = default;
-    machine_observer(const machine_observer&) = delete;
-    machine_observer& operator=(const machine_observer&) = delete;
-    virtual ~machine_observer() = default;
+    machine_pilot() = default;
+    machine_pilot(const machine_pilot&) = delete;
+    machine_pilot& operator=(const machine_pilot&) = delete;
+    virtual ~machine_pilot() = default;
 
     /// Nothing more is told once there is nothing more to wait for.
     [[nodiscard]] virtual bool done() const = 0;
@@ -63,9 +65,22 @@ public:
     machine_driver(host_link& link, child& process, int stop_fd)
         : link_(link), process_(process), stop_fd_(stop_fd) {}
 
-    void run(machine_observer& to) {
+    void run(machine_pilot& to) {
         while (!to.done())
             turn(to);
+    }
+
+    /// Tells this one too from now on, and first that the machine has started. It outlives the driver.
+    void observe(machine_observer& looks_on) {
+        observers_.push_back(&looks_on);
+        looks_on.started({.process = process_.pid(),
+                          .vcpus = vm_ != nullptr ? vm_->vcpus() : std::vector<vcpu_thread>{}});
+    }
+
+    /// The pilot's word that the guest has reached a stage.
+    void entered(wire::guest_stage stage) {
+        for (auto* const one : observers_)
+            one->stage(stage);
     }
 
     /// Waits for this descriptor too, while the guest takes what is sent; -1: for none.
@@ -101,9 +116,9 @@ public:
     }
 
 private:
-    using clock = machine_observer::clock;
+    using clock = machine_pilot::clock;
 
-    void turn(machine_observer& to) {
+    void turn(machine_pilot& to) {
         std::array<pollfd, 7> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd, short events = POLLIN) {
@@ -119,8 +134,10 @@ private:
         // A guest that takes nothing gets nothing more to take.
         const auto on_input = watch(link_.unsent() < enough_unsent ? input_fd_ : -1);
 
-        // At most a minute at a time, because an observer may have no wish at all.
-        const auto until = std::min(to.wake(), clock::now() + std::chrono::minutes(1));
+        // At most a minute at a time, because nobody may have a wish at all.
+        auto until = std::min(to.wake(), clock::now() + std::chrono::minutes(1));
+        for (const auto* const one : observers_)
+            until = std::min(until, one->wake());
         const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
         if (::poll(fds.data(), count, static_cast<int>(std::max<long>(wait.count(), 0))) < 0)
             return;
@@ -142,17 +159,20 @@ private:
             to.kvm_died();
         if (!to.done() && ready(on_input))
             to.input();
+        for (auto* const one : observers_)
+            one->tick(clock::now());
         if (!to.done())
             to.tick();
     }
 
-    void read_console(machine_observer& to) {
+    void read_console(machine_pilot& to) {
         vm_->read_console();
+        lines_.tell(vm_->console().text(), observers_);
         to.console();
     }
 
     /// False when there is nothing more to read now.
-    bool read_link(machine_observer& to) {
+    bool read_link(machine_pilot& to) {
         if (closed_ || to.done())
             return false;
         switch (link_.receive()) {
@@ -171,6 +191,8 @@ private:
             const auto f = link_.next();
             if (!f)
                 break;
+            for (auto* const one : observers_)
+                one->frame(*f);
             to.frame(*f);
         }
         if (!to.done() && !link_.fault().empty())
@@ -178,7 +200,7 @@ private:
         return true;
     }
 
-    void end(machine_observer& to) {
+    void end(machine_pilot& to) {
         const auto status = process_.try_wait();
         ended_ = true;
         while (read_link(to)) {
@@ -187,6 +209,8 @@ private:
             read_console(to);
             vm_->read_errors();
         }
+        for (auto* const one : observers_)
+            one->ended(status);
         if (!to.done())
             to.ended(status);
     }
@@ -199,6 +223,8 @@ private:
     host_link& link_;
     child& process_;
     int stop_fd_;
+    std::vector<machine_observer*> observers_;
+    console_lines lines_;
     int input_fd_ = -1;
     bool closed_ = false;
     bool ended_ = false;

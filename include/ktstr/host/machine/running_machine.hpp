@@ -164,10 +164,7 @@ public:
     [[nodiscard]] bool has_steal_clock() const noexcept { return has_steal_; }
     /// Where its threads were put, and what the host did not permit.
     [[nodiscard]] const host::placed& placed() const noexcept { return placed_; }
-    /// Nanoseconds the vCPU threads have waited for a host CPU so far.
-    [[nodiscard]] std::optional<std::uint64_t> waited_ns() const {
-        return host::waited_ns(vcpus_, process_.pid());
-    }
+    [[nodiscard]] const std::vector<vcpu_thread>& vcpus() const noexcept { return vcpus_; }
 
     void read_console() {
         char chunk[16384];

@@ -18,6 +18,7 @@
 #include <ktstr/host/machine/boot_limit.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 #include <ktstr/host/setup/run_setup.hpp>
+#include <ktstr/host/vm/architecture.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/wire/boot.hpp>
@@ -41,12 +42,7 @@
 
 namespace ktstr::host {
 
-/// QEMU's own files for a direct kernel boot on q35. Those a version does not have are left out.
-inline constexpr std::array<std::string_view, 5> qemu_firmware{
-    "bios-256k.bin", "pvh.bin", "linuxboot_dma.bin", "kvmvapic.bin", "linuxboot.bin"};
-
-/// Where things lie in the outer machine.
-inline constexpr std::string_view nested_qemu_path = "/usr/bin/qemu-system-x86_64";
+/// Where things lie in the outer machine, beside QEMU in /usr/bin.
 inline constexpr std::string_view nested_kernels_dir = "/ktstr/kernels";
 
 namespace detail {
@@ -60,7 +56,7 @@ namespace detail {
     if (!said)
         return std::move(said).error();
     std::vector<guest_file> files;
-    for (const auto name : qemu_firmware) {
+    for (const auto name : machine_architecture.firmware) {
         std::string_view rest = said->out;
         while (!rest.empty()) {
             const auto end = rest.find('\n');
@@ -223,7 +219,8 @@ struct outer_machine {
     auto& input = outer.files;
     input.init = run.host.program;
     auto names = first_modules(setup.config);
-    names.insert(names.end(), nested_amd_modules.begin(), nested_amd_modules.end());
+    names.insert(names.end(), machine_architecture.kvm.begin(), machine_architecture.kvm.end());
+    names.insert(names.end(), nested_modules.begin(), nested_modules.end());
     names.insert(names.end(), vsock_modules.begin(), vsock_modules.end());
     if (setup.link == link_kind::virtio_serial || setup.clone_link == link_kind::virtio_serial)
         names.insert(names.end(), virtio_serial_modules.begin(), virtio_serial_modules.end());
@@ -233,8 +230,8 @@ struct outer_machine {
     if (!modules)
         return std::move(modules).error();
     input.modules = std::move(*modules);
-    input.programs.push_back(
-        {.host_path = run.host.qemu.path, .guest_path = std::string(nested_qemu_path)});
+    input.programs.push_back({.host_path = run.host.qemu.path,
+                              .guest_path = "/usr/bin/" + std::string(machine_architecture.qemu)});
     std::set<std::string> schedulers;
     for (const cell& one : cells)
         if (one.scheduler->has_program() && schedulers.emplace(one.scheduler->binary).second) {

@@ -131,11 +131,12 @@ inline examination examine_host(const options& wanted, run_setup& run) {
                 "QEMU",
                 found->version_text + " at " + found->path.string() +
                     "; its emulation can crash guest kernels with several vCPUs, 8.1 does not",
-                "ktstr package fetch qemu-system-x86/bookworm-backports");
+                newer_qemu_command());
         else
             seen.good("QEMU", found->version_text + " at " + found->path.string());
     } else {
-        seen.missing("QEMU", found.error().message(), "apt install qemu-system-x86");
+        seen.missing("QEMU", found.error().message(),
+                     "apt install " + std::string(machine_architecture.qemu_package));
     }
     setup.kvm = look_at_kvm();
     if (setup.kvm.usable)

@@ -18,6 +18,7 @@
 #include <ktstr/host/machine/machine_driver.hpp>
 #include <ktstr/host/machine/next_machine.hpp>
 #include <ktstr/host/machine/running_machine.hpp>
+#include <ktstr/host/machine/steal_witness.hpp>
 #include <ktstr/host/process/child.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/report/event.hpp>
@@ -104,7 +105,7 @@ struct session_result {
     session_remains remains;
 };
 
-class session final : machine_observer {
+class session final : machine_pilot {
 public:
     session(const session_request& request, fan_out& events)
         : request_(request), events_(events), attempt_(order_of(request)) {}
@@ -213,6 +214,7 @@ private:
         if (auto going = vm_->go(); !going)
             return going;
         driver_.emplace(*vm_, request_.stop_fd);
+        driver_->observe(waited_);
         driver_->disturb(request_.faults, request_.cell.name, machine_driver::moment::boot);
         tell(happened::let_go{});
         return {};
@@ -288,12 +290,10 @@ private:
             std::visit([this](const auto& e) { publish(e); }, event);
         if (effects.entered == wire::guest_stage::body) {
             result_.event.start_s = seconds_of(now - begun_);
-            waited_before_ = vm_ ? vm_->waited_ns() : std::nullopt;
             driver_->disturb(request_.faults, request_.cell.name, machine_driver::moment::body);
-        } else if (effects.entered == wire::guest_stage::collecting) {
-            if (const auto waited = vm_ ? vm_->waited_ns() : std::nullopt; waited && waited_before_)
-                result_.event.steal_host_ns = *waited - *waited_before_;
         }
+        if (effects.entered)
+            driver_->entered(*effects.entered);
     }
 
     void send(const wire::run_test& order) {
@@ -341,6 +341,7 @@ private:
         e.why = judged.why;
         e.message = std::move(judged.message);
         e.dilation = attempt_.dilation();
+        e.steal_host_ns = waited_.waited();
         if (vm_ && !attempt_.kernel_release().empty())
             e.kernel = attempt_.kernel_release();
         e.evidence = attempt_.remarks();
@@ -409,7 +410,7 @@ private:
     std::optional<machine_driver> driver_;
     bool driver_ran_ = false;  ///< and so the guest did
     std::string stands_still_;
-    std::optional<std::uint64_t> waited_before_;
+    steal_witness waited_;
     line_tail output_tail_;
 };
 

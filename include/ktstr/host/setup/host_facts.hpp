@@ -131,8 +131,8 @@ inline void look_at_cpus(host_facts& facts, const options& wanted) {
         facts.notes.push_back(
             "the emulation of QEMU " + std::to_string(facts.qemu.version.major) + '.' +
             std::to_string(facts.qemu.version.minor) +
-            " can crash guest kernels with several vCPUs at random; use 8.1 or newer (Debian 12: "
-            "ktstr package fetch qemu-system-x86/bookworm-backports)");
+            " can crash guest kernels with several vCPUs at random; use 8.1 or newer (Debian 12: " +
+            newer_qemu_command() + ')');
     facts.links = look_at_links(find_vsock_device(facts.cache_root));
     return facts;
 }

@@ -4,6 +4,7 @@
 // Host side.
 #pragma once
 
+#include <ktstr/host/vm/architecture.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/wire/boot.hpp>
 
@@ -26,19 +27,11 @@ struct machine_wires {
 
 /// The value of -cpu. See architecture notes in docs/machines.md for how each was found.
 [[nodiscard]] inline std::string cpu_model(const machine& m) {
-    if (m.accel == accelerator::tcg) {
-        // An outer machine for nested KVM needs AMD's SVM, and no dies. Emulated SVM does not
-        // intercept XSETBV, so a kernel inside would find its XSAVE area of two sizes and die.
-        if (m.nested_virtualization)
-            return "max,xsave=off";
-        // AMD's default hides dies from the guest; QEMU 10.0 aborts on CPUID leaf 0x1f unless the
-        // level is clamped.
-        return "max,vendor=GenuineIntel,level=0x14";
-    }
-    if (m.borrow_intel_leaves)
-        return "host,vendor=GenuineIntel,level=0x14,kvm-pv-ipi=off,kvm-pv-unhalt=off,"
-               "kvm-pv-sched-yield=off";
-    return "host,host-cache-info=off,l3-cache=on";
+    const auto& known = machine_architecture;
+    if (m.accel == accelerator::tcg)
+        return std::string(m.nested_virtualization ? known.emulated_cpu_for_kvm
+                                                   : known.emulated_cpu);
+    return std::string(m.borrow_intel_leaves ? known.kvm_cpu_borrowed : known.kvm_cpu);
 }
 
 [[nodiscard]] inline std::string smp_value(const topology& t) {
@@ -51,23 +44,26 @@ struct machine_wires {
 
 /// The kernel command line.
 [[nodiscard]] inline std::string kernel_command_line(const machine& m, const machine_wires& w) {
-    std::string line = "console=ttyS0 panic=-1 reboot=t,force";
+    const auto& known = machine_architecture;
+    std::string line = "console=";
+    line.append(known.console).append(" panic=-1 reboot=").append(known.reboot);
     // Warnings and worse reach the console, which is what verdicts such as oops are read from; a line
     // is the kernel's by its time stamp.
     line += " printk.time=1";
-    line += m.verbose_console ? " loglevel=7 earlyprintk=ttyS0,115200" : " loglevel=5";
+    if (m.verbose_console)
+        line.append(" loglevel=7 earlyprintk=").append(known.early_console);
+    else
+        line += " loglevel=5";
     // Entropy from the CPU at once, and no self-tests of ciphers nobody uses here.
     line += " random.trust_cpu=on cryptomgr.notests";
     if (m.accel == accelerator::tcg)
-        // The emulated TSC is the host's clock on every vCPU; without this the kernel distrusts it
-        // and reads a slow clock for the rest of its life.
-        line += " tsc=reliable no_timer_check";
+        line.append(" ").append(known.emulated_clock);
     if (m.accel == accelerator::tcg || m.on_emulated_host)
         // Mitigations guard nobody here and cost an emulator a jump for every return; DAMON's statistics
         // would wake an idle machine for ever.
         line += " mitigations=off damon_stat.enabled=0";
     if (m.accel == accelerator::tcg && m.tsc_khz)
-        line += " tsc_early_khz=" + std::to_string(*m.tsc_khz);
+        line.append(" ").append(known.clock_rate_khz).append("=" + std::to_string(*m.tsc_khz));
     wire::boot_words words;
     if (m.link != link_kind::virtio_serial)
         words.vsock_port = w.port;
@@ -106,12 +102,13 @@ struct machine_wires {
         add("-incoming", "defer");
     // QEMU needs none of these once it runs; a guest that breaks out finds them shut.
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    add("-machine", "q35,hpet=off,smbus=off,sata=off,usb=off,graphics=off,vmport=off");
+    add("-machine", machine_architecture.machine_type);
     add("-accel", m.accel == accelerator::kvm ? "kvm"
                   : m.one_thread              ? "tcg,thread=single"
                                               : "tcg,thread=multi");
     const bool dedicated = m.dedicated && m.accel == accelerator::kvm;
-    add("-cpu", cpu_model(m) + (dedicated ? ",kvm-hint-dedicated=on" : ""));
+    add("-cpu",
+        cpu_model(m).append(dedicated ? machine_architecture.dedicated_cpu : std::string_view{}));
     if (dedicated)  // HLT, MWAIT and PAUSE do not leave the guest
         add("-overcommit", "cpu-pm=on");
     add("-smp", smp_value(m.topology));

@@ -8,6 +8,7 @@
 #include <ktstr/host/cache/content_hash.hpp>
 #include <ktstr/host/packages/fetched_program.hpp>
 #include <ktstr/host/process/run_tool.hpp>
+#include <ktstr/host/vm/architecture.hpp>
 #include <ktstr/linux/find_program.hpp>
 
 #include <chrono>
@@ -40,7 +41,7 @@ struct qemu {
     std::shared_ptr<unique_fd> in_use = {};  ///< of one that was fetched: keeps it in the cache
 };
 
-/// The version in the first line of `qemu-system-x86_64 --version`.
+/// The version in the first line of `qemu-system-... --version`.
 [[nodiscard]] inline result<qemu_version> parse_qemu_version(std::string_view text) {
     qemu_version v;
     const std::string copy(text);
@@ -110,14 +111,22 @@ inline void drop_old_notes(const std::filesystem::path& notes) {
 
 }  // namespace detail
 
+/// What fetches a QEMU that emulates soundly, on the distribution that has none of its own.
+[[nodiscard]] inline std::string newer_qemu_command() {
+    return "ktstr package fetch " + std::string(machine_architecture.qemu_package) +
+           "/bookworm-backports";
+}
+
 /// The QEMU to use: the one in PATH. If that is too old to emulate soundly and a newer one was fetched
 /// into the cache, the newer one, with the libraries of the installed one.
 [[nodiscard]] inline result<qemu> find_qemu(const std::filesystem::path& cache_root) {
-    const auto installed = find_program("qemu-system-x86_64").value_or("");
+    const std::string program(machine_architecture.qemu);
+    const std::string package(machine_architecture.qemu_package);
+    const auto installed = find_program(program).value_or("");
     if (installed.empty())
-        return plain_error("find", "qemu-system-x86_64", "it is not in PATH",
-                           "install QEMU (Debian: apt install qemu-system-x86; Fedora: dnf install "
-                           "qemu-system-x86)");
+        return plain_error("find", program, "it is not in PATH",
+                           "install QEMU (Debian: apt install " + package +
+                               "; Fedora: dnf install " + package + ")");
     auto found = detail::ask_qemu(installed, cache_root);
     if (!found)
         return found;
@@ -129,8 +138,7 @@ inline void drop_old_notes(const std::filesystem::path& notes) {
                                std::to_string(qemu_floor.minor) + " is the oldest that works",
                            "install a newer QEMU and put it first in PATH");
     if (found->version < qemu_sound_emulation)
-        if (const auto fetched =
-                find_fetched(cache_root, "qemu-system-x86", "usr/bin/qemu-system-x86_64");
+        if (const auto fetched = find_fetched(cache_root, package, "usr/bin/" + program);
             !fetched.path.empty())
             if (auto newer = detail::ask_qemu(fetched.path, cache_root);
                 newer && found->version < newer->version) {
