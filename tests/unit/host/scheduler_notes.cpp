@@ -80,7 +80,7 @@ TEST_CASE("a scheduler's program is its variable's, a path, beside the test prog
         bytes[18] = machine;
         return bytes;
     };
-    constexpr char own = static_cast<char>(ktstr::host::detail::own_machine);
+    constexpr char own = static_cast<char>(ktstr::host::machine_architecture.elf_machine);
     constexpr char other = own == static_cast<char>(EM_X86_64) ? static_cast<char>(EM_AARCH64)
                                                                : static_cast<char>(EM_X86_64);
     const auto good = put("good", elf(own)), foreign = put("foreign", elf(other)),

@@ -6,6 +6,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/initramfs/elf_closure.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/host/vm/architecture.hpp>
 #include <ktstr/linux/find_program.hpp>
 #include <ktstr/sched/scheduler.hpp>
 
@@ -33,29 +34,6 @@ namespace ktstr::host {
     return variable;
 }
 
-namespace detail {
-
-#if defined(__aarch64__)
-inline constexpr std::uint16_t own_machine = EM_AARCH64;
-#else
-inline constexpr std::uint16_t own_machine = EM_X86_64;
-#endif
-
-[[nodiscard]] inline std::string machine_name(std::uint16_t machine) {
-    switch (machine) {
-        case EM_X86_64:
-            return "x86_64";
-        case EM_AARCH64:
-            return "aarch64";
-        case EM_RISCV:
-            return "riscv64";
-        default:
-            return "ELF machine " + std::to_string(machine);
-    }
-}
-
-}  // namespace detail
-
 /// As its variable says, else as a path, else beside the test program, where a build leaves both, else in
 /// PATH.
 [[nodiscard]] inline result<std::filesystem::path> find_scheduler_program(
@@ -82,10 +60,11 @@ inline constexpr std::uint16_t own_machine = EM_X86_64;
     if (!facts)
         return plain_error(what, binary.string(), facts.error().reason,
                            "a guest has no interpreter for anything else");
-    if (facts->machine != detail::own_machine)
+    if (facts->machine != machine_architecture.elf_machine)
         return plain_error(what, binary.string(),
-                           "it is a program for " + detail::machine_name(facts->machine) +
-                               ", and the guest is " + detail::machine_name(detail::own_machine),
+                           "it is a program for " + elf_machine_name(facts->machine) +
+                               ", and the guest is " +
+                               elf_machine_name(machine_architecture.elf_machine),
                            "build it for the guest");
     return binary;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include <elf.h>
@@ -95,6 +96,20 @@ inline constexpr architecture architectures[] = {
      .needs = detail::x86_64_needs,
      .steal = detail::x86_64_steal,
      .kvm = detail::x86_64_kvm}};
+
+/// What people call the machine of an ELF file, also one that has no row.
+[[nodiscard]] inline std::string elf_machine_name(std::uint16_t machine) {
+    switch (machine) {
+        case EM_X86_64:
+            return "x86_64";
+        case EM_AARCH64:
+            return "aarch64";
+        case EM_RISCV:
+            return "riscv64";
+        default:
+            return "ELF machine " + std::to_string(machine);
+    }
+}
 
 /// Of the machines of this run. A second row brings the choice with it.
 inline constexpr const architecture& machine_architecture = architectures[0];
