@@ -55,7 +55,7 @@ code, events, said, _ = expect.run(steal, "--accel", "nested", "--jobs", "1", "-
 heard.append(said)
 wrong += expect.compare(events, {oopses: ("inconclusive", "infrastructure"),
                                  "vsock_carries_the_link_under_kvm": ("inconclusive", "infrastructure")})
-if code != 2 or not all("Oops: 0002" in (event["message"] or "") for event in events.values()):
+if code != 2 or not all("Oops:" in (event["message"] or "") for event in events.values()):
     wrong.append(f"an outer kernel that oopsed: exit code {code}, {events}")
 print("tried: an outer kernel that oopses", flush=True)
 
