@@ -198,16 +198,14 @@ namespace detail {
             return fail(system_error("watch", "a nested run"));
     }
     // The machine around the tests is one machine of this host's; inside they share it as they like.
-    auto share =
-        (*shares)->enter({.test = "nested",
-                          .cpus = static_cast<std::size_t>(outer->machine.topology.total_cpus()),
-                          .memory_mib = outer->machine.memory_mib});
-    if (!share)
-        return fail(share.error());
     // Emulated SVM writes the word that other threads write interrupts into, and takes no lock:
     // interrupts of the outer machine got lost, and inner or outer machine hung. On one host CPU
     // the writes can't meet. docs/machines.md, "Nested runs".
-    const std::vector<int> one_cpu{host.cpus.back()};
+    auto share =
+        (*shares)->enter({.test = "nested", .cpus = 1, .memory_mib = outer->machine.memory_mib});
+    if (!share)
+        return fail(share.error());
+    const std::vector<int> one_cpu = *share ? (**share).cpus() : std::vector{host.cpus.back()};
     std::string why_cold = kernel.why_cold;
     if (why_cold.empty())
         if (auto cloned = clone_outer_machine(*outer, wanted, host, kernel, directory->path(),
