@@ -100,32 +100,36 @@ def reasons(headers):
 
 
 def events(headers):
-    source, types = headers("host/report/json.hpp"), headers("host/report/event.hpp")
+    source = headers("host/report/event.hpp")
     text = "## JSON\n\n`--json FILE` writes one object a line. What is unknown is null, never 0.\n\n"
-    found = re.findall(r"void on\(const (\w+)& e\) override \{(.*?)\n    \}\n", source, re.DOTALL)
-    if len(found) < 4:
-        raise trouble(f"{len(found)} events are written as JSON")
-    for event, body in found:
-        known = members(take(rf"struct {event} \{{(.*?)\n\}};", types, event))
+    told = 0
+    for event, body in re.findall(r"\nstruct (\w+) \{\n(.*?)\n\};\n", source, re.DOTALL):
+        listed = re.search(r"static void fields\(auto& e, auto& f\) \{\n(.*?)\n    \}", body, re.DOTALL)
+        if not listed:
+            continue
+        fields = re.findall(r'f\(\{"(\w+)", ([^{}]*)\},\s*e\.(\w+)\);', listed[1])
+        if len(fields) != listed[1].count(";"):
+            raise trouble(f"{event}: its fields are not listed as this expects")
+        fields = [field for field in fields if "in_json" in field[1]]
+        if not fields:
+            continue
+        told += 1
+        known = members(body)
         rows = []
-        fixed = []
-        fields = re.findall(r'(?:field\((?:to, )?"(\w+)", (.*?)\)|name\("(\w+)"\);\s*([^;]*));', body)
-        if len(fields) != len(re.findall(r"to\.name\(|to\.field\(|rounded_field\(", body)):
-            raise trouble(f"{event}: its fields are not written as this expects")
-        for name, value in ((one or other, what or instead) for one, what, other, instead in fields):
-            if value.startswith('"'):
-                fixed.append(f'`"{name}": {value}`')
-                continue
-            member = re.search(r"\be\.(\w+)", value)
-            kind, _, comment = known.get(member[1] if member else "", ("bool" if value == "false" else "", "", ""))
-            absent = "optional<" in kind or "null()" in value
+        for name, how, member in fields:
+            kind, _, comment = known.get(member, ("", "", ""))
+            absent = "optional<" in kind or "or_null" in how or kind == "reason"
             plain = re.sub(r"std::optional<(.*)>", r"\1", kind)
-            word = ("list of text" if "vector" in plain else "text" if plain in ("std::string", "verdict", "reason") else
+            word = ("list of text" if "vector" in plain else
+                    "text" if plain in ("std::string", "verdict", "reason", "ktstr::better", "metric_source") else
                     "true or false" if plain == "bool" else "number" if plain else None)
             if word is None:
-                raise trouble(f"{event}: the field {name} comes from no member: {value}")
+                raise trouble(f"{event}: the field {name} comes from no member")
             rows.append([f"`{name}`", word + (" or null" if absent else ""), comment])
+        fixed = [f'`"{key}": "{value}"`' for key, value in re.findall(r'\b(event|phase) = "(\w+)"', body)]
         text += f"### {', '.join(fixed)}\n\n" + table(["Field", "Value", ""], rows)
+    if told < 4:
+        raise trouble(f"{told} events are written as JSON")
     return text
 
 

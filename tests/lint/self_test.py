@@ -201,7 +201,7 @@ class Reference(unittest.TestCase):
                 ("check/verdict.hpp", "killed for memory", "killed"),
                 ("check/verdict.hpp", "if (r <= reason::oracle)", "if (r <= reason::worker)"),
                 ("../../tests/golden/cli/help.txt", "at least one failed", "one failed"),
-                ("host/report/json.hpp", '"mask"', '"masked_by"'),
+                ("host/report/event.hpp", '"mask"', '"masked_by"'),
                 ("host/report/event.hpp", "as it was called", "its name")):
             self.assertNotEqual(as_it_is, self.made(header, old, new), (header, old))
 
@@ -211,7 +211,7 @@ class Reference(unittest.TestCase):
                 ("test/spec.hpp", "///< skip under emulation", ""),
                 ("check/verdict.hpp", "///< killed for memory", ""),
                 ("check/verdict.hpp", "if (r == reason::none)", "if (r > reason::none)"),
-                ("host/report/json.hpp", 'to.field("mask", e.mask)', "to.field(mask, e.mask)")):
+                ("host/report/event.hpp", '{"mask", in_json', "{mask, in_json")):
             self.assertRaises(reference.trouble, self.made, header, old, new)
 
 

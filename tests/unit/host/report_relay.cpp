@@ -199,7 +199,7 @@ TEST_CASE("an event of wrong fields, types or sizes is refused", "[relay]") {
     for (const char* line :
          {R"({"event":3})",
           R"({"event":"panic"})",
-          R"({"event":"finished"})",
+          R"({"event":"test"})",
           R"({"event":"stage","test":3,"stage":"body"})",
           R"({"event":"stage","test":"t"})",
           R"({"event":"started","test":"t","attempt":"1"})",
@@ -209,15 +209,15 @@ TEST_CASE("an event of wrong fields, types or sizes is refused", "[relay]") {
           R"({"event":"started","test":"t","attempt":4294967297})",
           R"({"event":"started","test":"t","attempt":1e9})",
           R"({"event":"waiting","test":["t"],"why":"x"})",
-          R"({"event":"output","test":"t","err":1,"bytes":"Zm9v"})",
-          R"({"event":"output","test":"t","err":false,"bytes":"no base64"})",
-          R"({"event":"output","test":"t","err":false,"bytes":7})",
+          R"({"event":"output","test":"t","stream":"in","bytes":"Zm9v"})",
+          R"({"event":"output","test":"t","stream":"out","bytes":"no base64"})",
+          R"({"event":"output","test":"t","stream":"out","bytes":7})",
           R"({"event":"check","test":"t","attempt":1,"file":"f","line":"2","kind":"CHECK",)"
           R"("expression":"e","expansion":"x"})",
-          R"({"event":"file","test":"t","attempt":1,"name":"../../victim","bytes":"Zm9v"})",
-          R"({"event":"file","test":"t","attempt":1,"name":"x","bytes":"Zm9v"})",
-          R"({"event":"file","test":"t","attempt":1,"name":"","bytes":"Zm9v"})",
-          R"({"event":"file","test":"t","attempt":1,"name":{},"bytes":"Zm9v"})",
+          R"({"event":"file","test":"t","attempt":1,"file":"../../victim","bytes":"Zm9v"})",
+          R"({"event":"file","test":"t","attempt":1,"file":"x","bytes":"Zm9v"})",
+          R"({"event":"file","test":"t","attempt":1,"file":"","bytes":"Zm9v"})",
+          R"({"event":"file","test":"t","attempt":1,"file":{},"bytes":"Zm9v"})",
           R"({"event":"end","aborted":3})",
           R"({"event":"end"})"}) {
         CAPTURE(line);
@@ -226,7 +226,7 @@ TEST_CASE("an event of wrong fields, types or sizes is refused", "[relay]") {
     const std::string long_text(text_limit + 4, 'x');
     CHECK_FALSE(fault_of(R"({"event":"waiting","test":"t","why":")" + long_text + "\"}").empty());
     CHECK_FALSE(
-        fault_of(R"({"event":"file","test":"t","attempt":1,"name":"console.log","bytes":")" +
+        fault_of(R"({"event":"file","test":"t","attempt":1,"file":"console.log","bytes":")" +
                  base64(std::string(relay_piece + 1, 'x')) + "\"}")
             .empty());
     const std::string deep(std::size_t{1} << 20, '[');

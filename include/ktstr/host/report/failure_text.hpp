@@ -42,6 +42,12 @@ inline constexpr std::size_t line_limit = 300;
     return check.file + ':' + std::to_string(check.line) + ": ";
 }
 
+/// A check in one line, as a cause has it.
+[[nodiscard]] inline std::string check_line(const check_failed& check) {
+    return check_place(check) + check.expression + " (" + check.expansion + ')' +
+           (check.message.empty() ? "" : ": " + check.message);
+}
+
 /// Verdicts of which the guest's kernel knows more than the body.
 [[nodiscard]] constexpr bool console_tells_more(reason why) {
     switch (why) {
@@ -108,10 +114,7 @@ private:
 
     /// Whether the cause above is this check and all that is known of it.
     [[nodiscard]] bool says_all(const check_failed& check) const {
-        auto text = check_place(check) + check.expression + " (" + check.expansion + ")";
-        if (!check.message.empty())
-            text += ": " + check.message;
-        return check.info.empty() && e_.message == text;
+        return check.info.empty() && e_.message == check_line(check);
     }
 
     void add_checks() {

@@ -12,7 +12,7 @@
 #include <ktstr/host/report/failure_text.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/text/xml.hpp>
+#include <ktstr/host/report/text.hpp>
 
 #include <chrono>
 #include <cmath>
@@ -135,13 +135,10 @@ public:
         out += "  <testsuite" + name + counts;
         out += attribute("timestamp", utc(start_.wall_time)) + ">\n";
         out += "    <properties>\n";
-        property(out, 6, "seed", std::to_string(start_.seed));
-        property(out, 6, "accel", start_.accel);
-        if (start_.kernel)
-            property(out, 6, "kernel", *start_.kernel);
+        properties of_run{out, 6};
+        run_started::fields(start_, of_run);
         property(out, 6, "ktstr", start_.version);
-        if (e.aborted)
-            property(out, 6, "aborted", *e.aborted);
+        run_finished::fields(e, of_run);
         out += "    </properties>\n";
         out += cases_;
         out += "  </testsuite>\n</testsuites>\n";
@@ -169,6 +166,31 @@ private:
         out += std::string(indent, ' ') + "<property" + attribute("name", name) +
                attribute("value", value) + "/>\n";
     }
+
+    /// Puts those of an event's fields that JUnit tells and that are known. Lists and words are not told.
+    struct properties {
+        std::string& out;
+        std::size_t indent;
+
+        template <class T>
+        void operator()(const field& spec, const T& value) {
+            if (spec.has(in_junit))
+                put(spec.name, value);
+        }
+        template <class T>
+        void put(const char* name, const T& value) {
+            if constexpr (std::is_floating_point_v<T>)
+                property(out, indent, name, decimal(value));
+            else if constexpr (std::is_integral_v<T>)
+                property(out, indent, name, std::to_string(value));
+        }
+        void put(const char* name, const std::string& text) { property(out, indent, name, text); }
+        template <class T>
+        void put(const char* name, const std::optional<T>& value) {
+            if (value)
+                put(name, *value);
+        }
+    };
 
     static std::string decimal(double value) {
         char buffer[64];
@@ -213,30 +235,10 @@ private:
         if (t.seconds)
             out += attribute("time", decimal(*t.seconds));
         out += ">\n      <properties>\n";
-        const auto optional_property = [&](std::string_view name, const auto& value) {
-            using type = std::decay_t<decltype(*value)>;
-            if (!value)
-                return;
-            if constexpr (std::is_same_v<type, std::string>)
-                property(out, 8, name, *value);
-            else if constexpr (std::is_floating_point_v<type>)
-                property(out, 8, name, decimal(*value));
-            else
-                property(out, 8, name, std::to_string(*value));
-        };
-        optional_property("seed", e.seed);
+        properties of_test{out, 8};
+        test_finished::fields(e, of_test);
         if (!e.test.empty() && e.test != e.name)
-            property(out, 8, "test", e.test);
-        optional_property("scheduler", e.scheduler);
-        optional_property("kernel", e.kernel);
-        optional_property("accel", e.accel);
-        optional_property("topology", e.topology);
-        optional_property("dilation", e.dilation);
-        optional_property("boot", e.boot);
-        optional_property("checks", e.checks);
-        optional_property("steal_guest_ticks", e.steal_guest_ticks);
-        optional_property("steal_host_ns", e.steal_host_ns);
-        optional_property("artifacts", e.artifacts);
+            of_test.put("test", e.test);
         if (outcome.attempts > 1)
             property(out, 8, "attempts", std::to_string(outcome.attempts));
         out += "      </properties>\n";

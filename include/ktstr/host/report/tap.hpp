@@ -6,6 +6,7 @@
 #pragma once
 
 #include <ktstr/host/report/event.hpp>
+#include <ktstr/host/report/failure_text.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/text/terminal.hpp>
@@ -13,13 +14,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace ktstr::host {
 
@@ -57,7 +60,8 @@ public:
         if (!ok)
             append_diagnostics(text, e);
         else if (e.dilation && std::isfinite(*e.dilation))
-            text += "# " + plain(e.name) + " ran with dilation " + hundredths(*e.dilation) + '\n';
+            text +=
+                "# " + plain(e.name) + " ran with dilation " + in_hundredths(*e.dilation) + '\n';
         if (outcome.flaky)
             text += "# " + plain(e.name) + " is flaky: its " + std::to_string(outcome.attempts) +
                     " attempts disagree\n";
@@ -81,56 +85,70 @@ private:
     }
 
     /// "9.30"; never in a locale's own spelling.
-    static std::string hundredths(double value) {
+    static std::string in_hundredths(double value) {
         const auto n = std::llround(value * 100);
         const auto rest = std::to_string(n % 100);
         return std::to_string(n / 100) + (rest.size() < 2 ? ".0" : ".") + rest;
     }
 
-    static void append_diagnostics(std::string& out, const test_finished& e) {
-        const auto key = [&](std::string_view name, std::string_view value) {
-            out += "  ";
-            out += name;
-            out += ": ";
-            append_json_string(out, value, 1000);
-            out += '\n';
-        };
-        out += "  ---\n";
-        key("verdict", to_text(e.outcome->result));
-        key("reason", to_text(e.outcome->why));
-        // After repetitions the last attempt may be one that passed; the reason above still holds.
-        if (!e.message.empty())
-            key("message", e.message);
-        if (!e.file.empty())
-            key("at", e.file + ':' + std::to_string(e.line));
-        out += "  attempts: " + std::to_string(e.outcome->attempts) + '\n';
-        if (e.total_s && std::isfinite(*e.total_s))
-            out += "  duration_ms: " + std::to_string(std::llround(*e.total_s * 1000)) + '\n';
-        if (e.seed)
-            out += "  seed: " + std::to_string(*e.seed) + '\n';
-        if (e.topology)
-            key("topology", *e.topology);
-        if (e.accel)
-            key("accel", *e.accel);
-        if (e.dilation && std::isfinite(*e.dilation))
-            out += "  dilation: " + hundredths(*e.dilation) + '\n';
-        if (!e.failed_checks.empty()) {
-            out += "  checks:\n";
-            for (std::size_t i = 0; i < std::min<std::size_t>(e.failed_checks.size(), 8); ++i) {
-                const auto& check = e.failed_checks[i];
-                out += "    - ";
-                append_json_string(out,
-                                   check.file + ':' + std::to_string(check.line) + ": " +
-                                       check.expression + " (" + check.expansion + ')' +
-                                       (check.message.empty() ? "" : ": " + check.message),
-                                   1000);
-                out += '\n';
-            }
+    /// A test's diagnostics in YAML: a field, if it is known.
+    struct yaml {
+        std::string& out;
+
+        template <class T>
+        void operator()(const field& spec, const T& value) {
+            if (spec.has(in_tap))
+                put(spec.name, value);
         }
-        if (!e.replay.empty())
-            key("replay", e.replay);
-        if (e.artifacts)
-            key("artifacts", *e.artifacts);
+        void key(std::string_view name, std::string_view value) {
+            out.append("  ").append(name).append(": ").append(value) += '\n';
+        }
+        void put(const char* name, const std::string& text) {
+            if (!text.empty())
+                key(name, quoted(text));
+        }
+        template <std::integral T>
+        void put(const char* name, T number) {
+            key(name, std::to_string(number));
+        }
+        template <class T>
+        requires std::is_enum_v<T>
+        void put(const char* name, T value) { key(name, quoted(to_text(value))); }
+        void put(const char* name, double value) {
+            if (std::isfinite(value))
+                key(name, in_hundredths(value));
+        }
+        template <class T>
+        void put(const char* name, const std::optional<T>& value) {
+            if (value)
+                put(name, *value);
+        }
+        void put(const char*, const std::vector<std::string>&) {}  // nothing of that kind is told
+        void put(const char*, const std::vector<check_failed>& checks) {
+            if (!checks.empty())
+                out += "  checks:\n";
+            for (std::size_t i = 0; i < std::min<std::size_t>(checks.size(), 8); ++i)
+                item(quoted(detail::check_line(checks[i])));
+        }
+        void item(std::string_view value) { out.append("    - ").append(value) += '\n'; }
+
+        static std::string quoted(std::string_view text) {
+            std::string out;
+            append_json_string(out, text, 1000);
+            return out;
+        }
+    };
+
+    static void append_diagnostics(std::string& out, const test_finished& e) {
+        yaml to{out};
+        out += "  ---\n";
+        // After repetitions the last attempt may be one that passed; its test's reason still holds.
+        final_outcome::fields(*e.outcome, to);
+        if (!e.file.empty())
+            to.put("at", e.file + ':' + std::to_string(e.line));
+        if (e.total_s && std::isfinite(*e.total_s))
+            to.put("duration_ms", std::llround(*e.total_s * 1000));
+        test_finished::fields(e, to);
         out += "  ...\n";
     }
 
