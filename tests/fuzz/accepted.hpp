@@ -27,8 +27,8 @@ void check_as_one_of(wire::message_type type, std::string_view payload) {
 
 inline void check_payload(wire::message_type type, std::string_view payload) {
     using namespace wire;
-    check_as_one_of<hello, topology_proof, stage, output, check, worker, outcome, log, pong, exited,
-                    welcome, settled, resume, run_test, run_command, input, ping, power_off,
+    check_as_one_of<hello, topology_proof, stage, output, check, metric, worker, outcome, log, pong,
+                    exited, welcome, settled, resume, run_test, run_command, input, ping, power_off,
                     window_size>(type, payload);
 }
 

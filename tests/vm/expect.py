@@ -25,7 +25,7 @@ def patience(seconds):
 
 
 def run(program, *arguments, environment=None, timeout=900):
-    """Returns (exit code, {test name: its last "test" event}, everything else it said)."""
+    """Returns (exit code, {test name: its last "test" event}, everything else it said, its "check" and "metric" events)."""
     with tempfile.TemporaryDirectory(prefix="ktstr-expect-") as place:
         report = os.path.join(place, "report.json")
         done = subprocess.run(
@@ -33,15 +33,15 @@ def run(program, *arguments, environment=None, timeout=900):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})}, timeout=patience(timeout))
         events = {}
-        checks = []
+        others = []
         if os.path.exists(report):
             for line in open(report):
                 event = json.loads(line)
                 if event["event"] == "test":
                     events[event["name"]] = event
-                elif event["event"] == "check":
-                    checks.append(event)
-        return done.returncode, events, done.stdout.decode(errors="replace"), checks
+                elif event["event"] in ("check", "metric"):
+                    others.append(event)
+        return done.returncode, events, done.stdout.decode(errors="replace"), others
 
 
 def compare(events, expected):

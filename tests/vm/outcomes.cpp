@@ -400,6 +400,35 @@ KTSTR_TEST(sends_an_endless_frame, duration = 1s) {
         ::pause();
 }
 
+KTSTR_TEST(measures, duration = 1s) {
+    ctx.metric("from/body", 123.4, "1/s", better::higher);
+    std::thread([&] { ctx.metric("from.thread", -0.00012, "s", better::lower); }).join();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ctx.metric("from_child", 1e300);
+        ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+    for (int i = 0; i < 200; ++i)
+        ctx.metric("again", i);
+}
+
+KTSTR_TEST(measures_and_crashes, duration = 1s) {
+    ctx.metric("before", 7);
+    ::raise(SIGSEGV);
+}
+
+KTSTR_TEST(measures_what_is_no_number, duration = 1s) {
+    volatile double zero = 0;
+    ctx.metric("quotient", zero / zero);
+    ctx.metric("Quotient", 1);
+    ctx.metric("sound", 1);
+}
+
+KTSTR_TEST(on_the_host_measures, host_only, duration = 1s) {
+    ctx.metric("here", 2);
+}
+
 KTSTR_TEST(expected_to_fail_and_fails, duration = 1s, expect_fail) {
     KTSTR_CHECK(1 == 2);
 }

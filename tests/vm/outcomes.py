@@ -45,6 +45,10 @@ EXPECTED = {
     "writes_100_mb": ("fail", "check"),
     "sends_garbage": ("inconclusive", "infrastructure"),
     "sends_an_endless_frame": ("inconclusive", "infrastructure"),
+    "measures": ("pass", None),
+    "measures_and_crashes": ("fail", "signal"),
+    "measures_what_is_no_number": ("pass", None),
+    "on_the_host_measures": ("pass", None),
     "expected_to_fail_and_fails": ("pass", None),
     "expected_to_fail_and_passes": ("fail", "check"),
     "expected_to_fail_and_throws": ("fail", "exception"),
@@ -70,20 +74,20 @@ def require(condition, sentence):
 
 
 def run(expected, *arguments):
-    code, events, said, checks = expect.run(program, "--accel", "tcg", "--exclude", "*_and_waits", *arguments,
+    code, events, said, others = expect.run(program, "--accel", "tcg", "--exclude", "*_and_waits", *arguments,
                                             environment={"KTSTR_CPU_CAP": "2"}, timeout=1500)
     found = expect.compare(events, expected)
     if code != 1:
         found.append(f"exit code {code}, expected 1 because tests failed")
     wrong.extend(f"{' '.join(arguments)}: {line}" for line in found)
-    return events, said, checks
+    return events, said, *([e for e in others if e["event"] == kind] for kind in ("check", "metric"))
 
 
 SERIAL = ("--internal-link", "virtio-serial")
-events, said, checks = run(EXPECTED, *SERIAL)
+events, said, checks, metrics = run(EXPECTED, *SERIAL)
 # What oopses is a module, and over virtio-serial a machine that boots has none; over vsock it has.
-booted, said_cold, _ = run(EXPECTED | {"oopses": ("skip", "skipped")}, *SERIAL, "--no-clone")
-_, said_oops, _ = run({"oopses": EXPECTED["oopses"]}, "--no-clone", "--filter", "oopses")
+booted, said_cold, _, metrics_cold = run(EXPECTED | {"oopses": ("skip", "skipped")}, *SERIAL, "--no-clone")
+_, said_oops, _, _ = run({"oopses": EXPECTED["oopses"]}, "--no-clone", "--filter", "oopses")
 require(events["passes"]["boot"] == "clone" and booted["passes"]["boot"] == "cold", "one run each, cloned and cold")
 said += said_cold + said_oops
 if not wrong:
@@ -108,6 +112,19 @@ if not wrong:
     require("scheduling while atomic" in events["schedules_while_atomic"]["message"], "the kernel's own line")
     require("SEGV" in events["crashes"]["message"], "crashes: the signal's name")
     require("3" in events["exits"]["message"], "exits: the status")
+    for measured in (metrics, metrics_cold):
+        def told(test):
+            return [(m["metric"], m["value"], m["unit"], m["better"]) for m in measured
+                    if (m["name"], m["attempt"]) == (test, 1)]
+        require(told("measures")[:3] == [("from/body", 123.4, "1/s", "higher"), ("from.thread", -0.00012, "s", "lower"),
+                                         ("from_child", 1e300, "", "neither")], f"measures: {told('measures')[:3]}")
+        require([m[1] for m in told("measures")[3:]] == list(range(97)), "measures: a hundred metrics and no more")
+        require(told("measures_and_crashes") == [("before", 7, "", "neither")], "a crash leaves the metrics before it")
+        require(told("measures_what_is_no_number") == [("sound", 1, "", "neither")], "NaN and a bad name are no metrics")
+        require(told("on_the_host_measures") == [("here", 2, "", "neither")], "a host_only body measures too")
+    require("note: 103 metrics beyond the 100 of one test were dropped" in said, "measures: says what was dropped")
+    require("note: metric 'quotient' was refused: its value is not a finite number (and 1 more)" in said,
+            "measures_what_is_no_number: says what was refused")
     require("panic" in events["panics"]["message"], "panics: the kernel's own line")
     require("Oops: " in events["oopses"]["message"], "oopses: the kernel's own line")
     require(events["passes"]["steal_guest_ticks"] is None, "passes: no steal clock under tcg, so null")

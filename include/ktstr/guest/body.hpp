@@ -9,6 +9,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/check/check.hpp>
+#include <ktstr/check/metric.hpp>
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/guest/datagram.hpp>
 #include <ktstr/guest/initialisers.hpp>
@@ -55,6 +56,7 @@ struct body_counters {
     std::atomic<std::uint64_t> checks{0};
     std::atomic<std::uint64_t> failed{0};
     std::atomic<std::uint64_t> forked_ends{0};  ///< of forked processes that ended by an exception
+    std::atomic<std::uint64_t> metrics{0};
 };
 
 namespace detail {
@@ -289,6 +291,36 @@ inline void continue_as_body() {
     detail::wait_for_body(report, memory, *counters);
 }
 
+/// Which of a body's metrics its agent passes on. A body may say anything.
+class metric_gate {
+public:
+    [[nodiscard]] bool take(const wire::metric& metric) {
+        if (const char* const fault = metric.fault(); fault != nullptr) {
+            if (refused_++ == 0)
+                why_ = "metric '" + metric.name.substr(0, 80) + "' was refused: " + fault;
+            return false;
+        }
+        return passed_ < wire::max_metrics && ++passed_ > 0;
+    }
+
+    /// What was not passed on of so many that the body told.
+    [[nodiscard]] std::string lost(std::uint64_t told) const {
+        std::string text = why_;
+        if (refused_ > 1)
+            text += " (and " + std::to_string(refused_ - 1) + " more)";
+        if (told > wire::max_metrics)
+            text += (text.empty() ? "" : "; ") + std::to_string(told - wire::max_metrics) +
+                    " metrics beyond the " + std::to_string(wire::max_metrics) +
+                    " of one test were dropped";
+        return text;
+    }
+
+private:
+    std::uint64_t passed_ = 0;
+    std::uint64_t refused_ = 0;
+    std::string why_;  // of the first
+};
+
 /// The parent's hold on a running body.
 class body_process {
 public:
@@ -372,6 +404,7 @@ public:
           worker_faults_(other.worker_faults_),
           forked_ends_(other.forked_ends_),
           worker_fault_(std::move(other.worker_fault_)),
+          metrics_(std::move(other.metrics_)),
           arrived_(other.arrived_) {}
     body_process& operator=(body_process&&) = delete;
     ~body_process() {
@@ -422,8 +455,8 @@ public:
         }
     }
 
-    /// Reads what the body's processes say: passes checks and workers on with `send`, and has each
-    /// question answered by `agent`.
+    /// Reads what the body's processes say: passes checks, metrics and workers on with `send`, and has
+    /// each question answered by `agent`.
     template <class Send, class Agent>
     void pump_reports(const Send& send, Agent& agent) {
         std::string room;
@@ -490,6 +523,7 @@ public:
                                         : "; and " + std::to_string(worker_faults_ - 1) +
                                               " more of the workers"));
         end.output_dropped = output_dropped_;
+        end.metrics_lost = metrics_.lost(counters_->metrics.load());
         if (end.body_ns == 0 && begun())
             end.body_ns = now_ns(CLOCK_MONOTONIC) - started_ns_;
         if (steal_before_)
@@ -509,6 +543,9 @@ private:
                 ++failed_sent_;
                 send(*check);
             }
+        } else if (const auto metric = said.as<wire::metric>()) {
+            if (metrics_.take(*metric))
+                send(*metric);
         } else if (auto worker = said.as<wire::worker>()) {
             if (!worker->fault.empty() && worker_faults_++ == 0)
                 worker_fault_ = "worker " + std::to_string(worker->index) + " of cgroup " +
@@ -547,6 +584,7 @@ private:
     std::uint64_t worker_faults_ = 0;
     std::uint64_t forked_ends_ = 0;  // that were reported
     std::string worker_fault_;       // the first
+    metric_gate metrics_;
     bool arrived_ = true;
 };
 
@@ -573,6 +611,22 @@ void report_check(const check_record& record) {
                                            .expansion = std::string(record.expansion),
                                            .message = std::string(record.message),
                                            .info = guest::detail::lines_of(record.info)});
+}
+
+void report_metric(const metric_record& metric) {
+    auto& report = guest::detail::current_report();
+    if (report.counters == nullptr) {
+        std::fprintf(stderr, "ktstr: a metric outside a test's body: %.*s\n",
+                     static_cast<int>(metric.name.size()), metric.name.data());
+        return;
+    }
+    // Those beyond are only counted, so that no loop can make a body wait for its agent.
+    if (report.counters->metrics.fetch_add(1, std::memory_order_relaxed) >= wire::max_metrics)
+        return;
+    guest::detail::send_report(wire::metric{.name = std::string(metric.name),
+                                            .value = metric.value,
+                                            .unit = std::string(metric.unit),
+                                            .better = metric.better});
 }
 
 result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit) {

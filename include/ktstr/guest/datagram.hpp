@@ -37,6 +37,7 @@ enum class datagram_type : std::uint16_t {
     worker = 34,
     outcome = 35,
     forked_end = 36,
+    metric = 37,
     // what a body asks
     ask_scheduler = 64,
     ask_exit = 65,
@@ -132,6 +133,8 @@ template <>
 inline constexpr datagram_type type_of<wire::check> = datagram_type::check;
 template <>
 inline constexpr datagram_type type_of<wire::worker> = datagram_type::worker;
+template <>
+inline constexpr datagram_type type_of<wire::metric> = datagram_type::metric;
 template <>
 inline constexpr datagram_type type_of<wire::outcome> = datagram_type::outcome;
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ktstr/base/duration.hpp>
+#include <ktstr/check/metric.hpp>
 #include <ktstr/scenario/cgroup.hpp>
 #include <ktstr/test/scheduler_handle.hpp>
 #include <ktstr/topology/topology.hpp>
@@ -23,6 +24,11 @@ struct context_data {
     double dilation = 1.0;
 };
 
+namespace detail {
+// Defined on the guest's side (guest/body.hpp).
+void report_metric(const metric_record& metric);
+}  // namespace detail
+
 class context {
 public:
     explicit context(context_data data) : data_(static_cast<context_data&&>(data)) {}
@@ -41,6 +47,15 @@ public:
 
     /// The scheduler under test, see scheduler_handle: `ctx.scheduler().enabled()`.
     [[nodiscard]] scheduler_handle scheduler() const { return scheduler_handle(data_.dilation); }
+
+    /// Tells a number that every report shows beside the verdict and that changes no verdict:
+    /// `ctx.metric("wakeups_per_s", 123.4, "1/s", better::higher)`. Names are of [a-z0-9_./]. May be called from
+    /// any thread and from forked children; what was told before a crash is kept. A name or a value that is no
+    /// metric's, and more than a hundred in a test, are left out, and a note says so.
+    void metric(std::string_view name, double value, std::string_view unit = {},
+                ktstr::better which = ktstr::better::neither) const {
+        detail::report_metric({name, value, unit, which});
+    }
 
     /// Starts the description of a cgroup: `ctx.cgroup_def("load").workers(8).work(spin_wait{})`.
     [[nodiscard]] ktstr::cgroup_def cgroup_def(std::string_view name) const {

@@ -6,6 +6,7 @@
 // last byte.
 #pragma once
 
+#include <ktstr/check/metric.hpp>
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/wire/frame.hpp>
 
@@ -83,6 +84,17 @@ struct check {
     auto fields(auto& f) { return f(kind, file, line, expression, expansion, message, info); }
 };
 
+/// A number that the body measured.
+struct metric {
+    static constexpr auto type = message_type::metric;
+    std::string name{};
+    double value = 0;
+    std::string unit{};
+    ktstr::better better{};
+    auto fields(auto& f) { return f(name, value, unit, better); }
+    [[nodiscard]] const char* fault() const { return metric_fault({name, value, unit, better}); }
+};
+
 /// What one worker of a scenario did.
 struct worker {
     static constexpr auto type = message_type::worker;
@@ -114,9 +126,10 @@ struct outcome {
     std::optional<std::uint64_t>
         steal_ticks{};  ///< USER_HZ over the body; absent where the kernel has no steal clock
     std::uint64_t output_dropped = 0;  ///< bytes of output beyond max_output_per_test
+    std::string metrics_lost{};        ///< which of its metrics were not sent, and why; empty: none
     auto fields(auto& f) {
         return f(verdict, reason, message, checks, failed_checks, body_ns, steal_ticks,
-                 output_dropped);
+                 output_dropped, metrics_lost);
     }
 };
 
@@ -319,6 +332,9 @@ private:
     static constexpr std::uint8_t last_of(stream) { return static_cast<std::uint8_t>(stream::err); }
     static constexpr std::uint8_t last_of(verdict) {
         return static_cast<std::uint8_t>(verdict::fail);
+    }
+    static constexpr std::uint8_t last_of(better) {
+        return static_cast<std::uint8_t>(better::higher);
     }
     static constexpr std::uint8_t last_of(reason) {
         return static_cast<std::uint8_t>(reason::skipped);

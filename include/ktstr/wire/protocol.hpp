@@ -11,7 +11,7 @@ namespace ktstr::wire {
 
 /// Raised by every change of a frame's or a message's layout. Both sides must agree exactly; a
 /// mismatch is refused in the handshake with both numbers in the message.
-inline constexpr std::uint32_t protocol_version = 5;
+inline constexpr std::uint32_t protocol_version = 6;
 
 /// First four bytes of every frame, "KTR1" as stored (little-endian).
 inline constexpr std::uint32_t frame_magic = 0x3152544bU;
@@ -31,6 +31,9 @@ inline constexpr std::uint64_t max_scheduler_output = 1024U * 1024U;
 
 /// Most checks whose text is sent for one test; further failures are only counted.
 inline constexpr std::uint64_t max_failed_checks_sent = 100;
+
+/// Most metrics of one test; further ones are only counted.
+inline constexpr std::uint64_t max_metrics = 100;
 
 /// Longest text that a body may put into a field of a message: what it threw, why it skipped, what a check
 /// printed. A body's texts are of any length, and a message has at most five of them.
@@ -69,6 +72,7 @@ enum class message_type : std::uint16_t {
     settled = 11,
     template_booted = 12,
     scheduler_facts = 13,
+    metric = 14,
     // host to guest
     welcome = 64,
     run_test = 65,

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -271,6 +272,7 @@ TEST_CASE("nothing but a hello comes first, and only one", "[attempt]") {
         wire::frame{wire::message_type::topology_proof, wire::encode(wire::topology_proof{})},
         wire::frame{wire::message_type::output, wire::encode(wire::output{wire::stream::out, "x"})},
         wire::frame{wire::message_type::check, wire::encode(wire::check{})},
+        wire::frame{wire::message_type::metric, wire::encode(wire::metric{.name = "m"})},
         wire::frame{wire::message_type::worker, wire::encode(wire::worker{})},
         wire::frame{wire::message_type::log, wire::encode(wire::log{})},
         wire::frame{wire::message_type::pong, wire::encode(wire::pong{})}};
@@ -444,6 +446,34 @@ TEST_CASE("a failed check that arrived is not talked away", "[attempt]") {
     thrown.enter(wire::guest_stage::collecting);
     thrown.end(reason::exception, 1);
     CHECK(thrown.why() == reason::exception);
+}
+
+TEST_CASE("a guest's metrics are told, bounded, and sound or the end of belief",
+          "[attempt][metric]") {
+    trial t;
+    t.begins_body();
+    const wire::metric sound{.name = "m", .value = 1.5, .unit = "s", .better = better::lower};
+    std::size_t published = 0;
+    for (int i = 0; i < 300; ++i)
+        for (const auto& e : t.say(sound).publish) {
+            const auto& metric = std::get<metric_measured>(e);
+            published += metric.name == "m" && metric.value == 1.5 && metric.unit == "s" &&
+                         metric.better == better::lower && metric.test == "t/a/1n1l1c1t";
+        }
+    CHECK(published == wire::max_metrics);
+    CHECK_FALSE(t.state().settled());
+    for (const wire::metric& none :
+         {wire::metric{}, wire::metric{.name = "M"}, wire::metric{.name = "m", .unit = "\x1b"},
+          wire::metric{.name = "m", .value = std::numeric_limits<double>::quiet_NaN()},
+          wire::metric{.name = "m", .value = -std::numeric_limits<double>::infinity()}}) {
+        trial hostile;
+        hostile.begins_body().say(none);
+        CHECK(hostile.last.publish.empty());
+        CHECK(hostile.why() == reason::infrastructure);
+    }
+    trial early;
+    early.says_hello().say(sound);
+    CHECK(early.why() == reason::infrastructure);
 }
 
 TEST_CASE("what a guest can repeat without end is bounded", "[attempt]") {

@@ -184,6 +184,25 @@ TEST_CASE("the files of an attempt lie below its name, whole", "[relay]") {
     CHECK(content_of(artifacts / "one-1" / "console.log") == console);
 }
 
+TEST_CASE("metrics belong to their attempt", "[relay][metric]") {
+    both_ends run(1);
+    const auto say = [&](const char* name, int attempt) {
+        run.say(metric_measured{.test = "one", .attempt = attempt, .name = name, .value = 1});
+    };
+    run.start("one");
+    run.body("one");
+    say("first", 1);
+    run.end("one", verdict::fail, reason::timeout);
+    run.start("one", 2);
+    run.body("one");
+    run.end("one", verdict::pass, reason::none, 2);
+    CHECK(run.outside->fault().empty());
+    REQUIRE(run.got.size() == 2);
+    REQUIRE(run.got[0].metrics.size() == 1);
+    CHECK(run.got[0].metrics[0].name == "first");
+    CHECK(run.got[1].metrics.empty());
+}
+
 TEST_CASE("a file without end is cut", "[relay]") {
     both_ends run;
     run.start("one");
@@ -248,6 +267,26 @@ TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") 
         run.body("one");
         run.end("one", verdict::pass, reason::none, 2);
         CHECK(run.got.empty());
+        CHECK(refused());
+    }
+    SECTION("a metric of another attempt") {
+        run.start("one");
+        run.body("one");
+        run.say(metric_measured{.test = "one", .attempt = 2, .name = "m"});
+        CHECK(refused());
+    }
+    SECTION("metrics without end") {
+        run.start("one");
+        run.body("one");
+        for (std::size_t i = 0; i < wire::max_metrics; ++i)
+            run.say(metric_measured{.test = "one", .name = "m"});
+        CHECK(run.outside->fault().empty());
+        run.say(metric_measured{.test = "one", .name = "m"});
+        CHECK(refused());
+    }
+    SECTION("a metric before its body") {
+        run.start("one");
+        run.say(metric_measured{.test = "one", .name = "m"});
         CHECK(refused());
     }
     SECTION("a file of another attempt") {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 using namespace ktstr;
@@ -139,6 +140,18 @@ TEST_CASE("the smaller events cross too", "[relay]") {
     CHECK(check->message == "m");
     CHECK(check->info == std::vector<std::string>{"i", "j"});
     CHECK(across(test_started{"t", "f", 3, "1n2l4c1t", 4, std::nullopt, {}})->attempt == 4);
+    const auto metric = across(metric_measured{.test = "t",
+                                               .attempt = 2,
+                                               .name = "a/b.c_1",
+                                               .value = -1.0 / 3,
+                                               .unit = "1/s",
+                                               .better = better::lower});
+    CHECK(metric->test == "t");
+    CHECK(metric->attempt == 2);
+    CHECK(metric->name == "a/b.c_1");
+    CHECK(metric->value == -1.0 / 3);
+    CHECK(metric->unit == "1/s");
+    CHECK(metric->better == better::lower);
     run_finished end;
     end.aborted = "interrupted";
     CHECK(across(end)->aborted == "interrupted");
@@ -277,4 +290,46 @@ TEST_CASE("the end of an attempt is refused when it can't be so", "[relay]") {
     refused("notes", json::array({std::string(text_limit + 4, 'x')}));
     refused("console_tail", json(std::vector<std::string>(relay_list_limit + 1)));
     refused("output_lines", -7);
+}
+
+TEST_CASE("a metric is refused when it is none", "[relay][metric]") {
+    using nlohmann::json;
+    const auto line = json::parse(
+        sent(metric_measured{.test = "t", .name = "m", .value = 1, .unit = "s"}).front());
+    const auto fault = [&](const char* key, const json& value) {
+        auto changed = line;
+        changed[key] = value;
+        return fault_of(changed.dump());
+    };
+    for (const auto& [key, value] :
+         std::vector<std::pair<const char*, json>>{{"attempt", 0},
+                                                   {"metric", ""},
+                                                   {"metric", "Upper"},
+                                                   {"metric", "a b"},
+                                                   {"metric", 3},
+                                                   {"metric", std::string(65, 'x')},
+                                                   {"value", nullptr},
+                                                   {"value", "1"},
+                                                   {"value", true},
+                                                   {"unit", "a b"},
+                                                   {"unit", "\x1b[2J"},
+                                                   {"unit", std::string(17, 'x')},
+                                                   {"better", "worse"},
+                                                   {"better", "?"},
+                                                   {"better", 2},
+                                                   {"name", nullptr}}) {
+        CAPTURE(key, value.dump());
+        CHECK_FALSE(fault(key, value).empty());
+    }
+    for (const char* number : {"1e999", "-1e999", "NaN", "Infinity"}) {
+        auto text = line.dump();
+        text.replace(text.find("1.0"), 3, number);
+        CAPTURE(text);
+        relay_reader reader;
+        CHECK(reader.read(text, [](const auto&) { FAIL_CHECK("an event was believed"); }) !=
+              relay_reader::line::event);
+    }
+    auto missing = line;
+    missing.erase("unit");
+    CHECK(fault_of(missing.dump()) == "an event 'metric': unit is missing");
 }

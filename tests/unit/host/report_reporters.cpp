@@ -402,3 +402,88 @@ TEST_CASE("a check's text and its lines are in the JSON event", "[report][json]"
     CHECK(writes[0].find(R"("message":"after 3 turns","info":["cpu 1"])") != std::string::npos);
     CHECK(writes[1].find(R"("message":null,"info":[])") != std::string::npos);
 }
+
+namespace {
+
+/// A pass and a failure with numbers, each told as it comes and again at the end.
+void measured_run(reporter& report) {
+    for (const auto result : {verdict::pass, verdict::fail}) {
+        auto e = finished(result == verdict::pass ? "quick" : "slow", result,
+                          result == verdict::pass ? reason::none : reason::signal, "");
+        e.metrics = {{e.name, 1, "wakeups_per_s", 1234.5, "1/s", better::higher},
+                     {e.name, 1, "p99", -0.00012, "s", better::lower},
+                     {e.name, 1, "plain", 1e300, "", better::neither}};
+        for (const auto& metric : e.metrics)
+            report.on(metric);
+        report.on(e);
+    }
+}
+
+template <class Reporter, class... More>
+std::string measured(More... more) {
+    std::vector<std::string> writes;
+    Reporter report(std::make_unique<string_sink>(writes), more...);
+    measured_run(report);
+    return joined(writes);
+}
+
+}  // namespace
+
+TEST_CASE("JSON has an event for each metric, exact", "[report][json][metric]") {
+    const auto text = measured<json_reporter>();
+    CHECK(text.starts_with(
+        R"({"event":"metric","name":"quick","attempt":1,"metric":"wakeups_per_s","value":1234.5,)"
+        R"("unit":"1/s","better":"higher"})"
+        "\n"
+        R"({"event":"metric","name":"quick","attempt":1,"metric":"p99","value":-0.00012,)"
+        R"("unit":"s","better":"lower"})"
+        "\n"
+        R"({"event":"metric","name":"quick","attempt":1,"metric":"plain","value":1e+300,)"
+        R"("unit":"","better":"neither"})"
+        "\n"
+        R"({"event":"test","name":"quick",)"));
+    // The test event itself is the contract's.
+    CHECK(text.find("metrics") == std::string::npos);
+}
+
+TEST_CASE("JUnit has a property for each metric", "[report][junit][metric]") {
+    struct collector final : reporter {
+        junit_document document;
+        void on(const test_finished& e) override { document.add(e); }
+        using reporter::on;
+    } junit;
+    measured_run(junit);
+    const auto text = junit.document.text({});
+    CHECK(text.find(R"(        <property name="metric.wakeups_per_s" value="1234.5 1/s"/>)"
+                    "\n"
+                    R"(        <property name="metric.p99" value="-0.00012 s"/>)"
+                    "\n"
+                    R"(        <property name="metric.plain" value="1e+300"/>)"
+                    "\n") != std::string::npos);
+}
+
+TEST_CASE("TAP has metrics in a test's diagnostics, whatever came of it", "[report][tap][metric]") {
+    const auto text = measured<tap_reporter>();
+    const std::string metrics =
+        "  metrics:\n"
+        R"(    - {"metric": "wakeups_per_s", "value": 1234.5, "unit": "1/s", "better": "higher"})"
+        "\n"
+        R"(    - {"metric": "p99", "value": -0.00012, "unit": "s", "better": "lower"})"
+        "\n"
+        R"(    - {"metric": "plain", "value": 1e+300, "unit": "", "better": "neither"})"
+        "\n";
+    // Diagnostics stand right below their line.
+    CHECK(text.starts_with("ok 1 - quick\n  ---\n" + metrics + "  ...\n# quick ran with dilation"));
+    const auto second = text.find("not ok 2 - slow\n  ---\n");
+    REQUIRE(second != std::string::npos);
+    CHECK(text.find(metrics, second) != std::string::npos);
+}
+
+TEST_CASE("the console has metrics in columns, with --verbose alone", "[report][console][metric]") {
+    CHECK(measured<console_reporter>(style(true, false))
+              .starts_with("quick: metric wakeups_per_s    1234.5  1/s  higher is better\n"
+                           "quick: metric p99            -0.00012  s    lower is better\n"
+                           "quick: metric plain            1e+300\n"
+                           "pass  quick"));
+    CHECK(measured<console_reporter>(style(false, false)).find("metric") == std::string::npos);
+}

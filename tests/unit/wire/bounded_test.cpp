@@ -38,6 +38,24 @@ TEST_CASE("every text of a message is bounded, and the message fits in a frame",
     CHECK(wire::bounded(wire::log{fits}).text == fits);
 }
 
+TEST_CASE("a metric arrives as it was sent, or not at all", "[wire][metric]") {
+    const wire::metric sent{.name = "a/b", .value = -0.1, .unit = "1/s", .better = better::higher};
+    const auto bytes = wire::encode(sent);
+    const auto got = wire::decode<wire::metric>(bytes);
+    REQUIRE(got);
+    CHECK(got->name == "a/b");
+    CHECK(got->value == -0.1);
+    CHECK(got->unit == "1/s");
+    CHECK(got->better == better::higher);
+    CHECK(got->fault() == nullptr);
+    for (std::size_t size = 0; size < bytes.size(); ++size)
+        CHECK_FALSE(wire::decode<wire::metric>(bytes.substr(0, size)));
+    CHECK_FALSE(wire::decode<wire::metric>(bytes + '\0'));
+    auto none = bytes;
+    none.back() = 3;
+    CHECK_FALSE(wire::decode<wire::metric>(none));
+}
+
 TEST_CASE("a text is cut between two characters", "[wire]") {
     std::string text;
     while (text.size() < wire::max_text + 10)

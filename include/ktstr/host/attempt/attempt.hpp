@@ -81,7 +81,7 @@ struct attempt_effects {
     using time_point = std::chrono::steady_clock::time_point;
 
     std::vector<std::variant<wire::run_test, wire::ping>> send;  ///< an order goes behind a welcome
-    std::vector<std::variant<stage_changed, test_output, check_failed>> publish;
+    std::vector<std::variant<stage_changed, test_output, check_failed, metric_measured>> publish;
     std::optional<wire::guest_stage> entered;  ///< for whoever measures at its borders
     time_point wake{};                         ///< a tick is due then
     bool settled = false;                      ///< there is nothing more to wait for
@@ -226,6 +226,8 @@ private:
                 return take<wire::output>(f);
             case wire::message_type::check:
                 return take<wire::check>(f);
+            case wire::message_type::metric:
+                return take<wire::metric>(f);
             case wire::message_type::worker:
                 return take<wire::worker>(f);
             case wire::message_type::outcome:
@@ -342,6 +344,20 @@ private:
         out_->publish.emplace_back(std::move(failed));
     }
 
+    void said(wire::metric metric) {
+        if (!body_began_)
+            return broken("a metric before its body");
+        if (const char* const fault = metric.fault(); fault != nullptr)
+            return broken(std::string("what is no metric: ") + fault);
+        if (metrics_++ < wire::max_metrics)
+            out_->publish.emplace_back(metric_measured{.test = order_.name,
+                                                       .attempt = order_.number,
+                                                       .name = std::move(metric.name),
+                                                       .value = metric.value,
+                                                       .unit = std::move(metric.unit),
+                                                       .better = metric.better});
+    }
+
     void said(const wire::worker& worker) {
         if (!worker.completed && unfinished_workers_++ < 8)
             remark("worker " + std::to_string(worker.index) + " of cgroup " + worker.cgroup + ": " +
@@ -450,6 +466,7 @@ private:
     std::optional<time_point> ping_sent_;  ///< while it is not answered
     std::uint64_t ping_token_ = 0;
     std::uint64_t output_bytes_ = 0;
+    std::uint64_t metrics_ = 0;
     int unfinished_workers_ = 0;
     std::string kernel_release_;
     std::vector<std::string> remarks_;

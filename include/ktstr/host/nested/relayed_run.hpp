@@ -107,6 +107,7 @@ private:
         int stages = 0;
         std::uint64_t output_bytes = 0;
         std::uint64_t failed_checks = 0;  ///< that it has told of
+        std::vector<metric_measured> metrics;
         std::array<std::string, artifact_names.size()> files;
     };
 
@@ -206,6 +207,19 @@ private:
         else
             events_(e);
     }
+    void on(metric_measured e) {
+        state* its = running(e.test, e.attempt, "a metric");
+        if (its == nullptr)
+            return;
+        if (!its->in_body) {
+            fault_ = "a metric before its body: " + e.test;
+        } else if (its->metrics.size() >= wire::max_metrics) {
+            fault_ = "more metrics than are told of one test: " + e.test;
+        } else {
+            events_(e);
+            its->metrics.push_back(std::move(e));
+        }
+    }
     void on(attempt_file e) {
         state* its = running(e.test, e.attempt, "a file");
         if (its == nullptr)
@@ -235,6 +249,7 @@ private:
             return;
         }
         describe(its->one, e.attempt, e);
+        e.metrics = std::exchange(its->metrics, {});
         e.accel = "nested";
         e.replay = replay_command(wanted_, its->one.name);
         e.outcome = its->plan.record(e.result, e.why);

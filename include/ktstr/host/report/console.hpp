@@ -8,6 +8,7 @@
 #include <ktstr/host/report/failure_text.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
+#include <ktstr/host/text/number.hpp>
 #include <ktstr/host/text/terminal.hpp>
 #include <ktstr/host/text/utf8.hpp>
 
@@ -117,6 +118,8 @@ public:
         if (e.outcome)
             remember(e);
         const bool missed = e.result == verdict::fail || e.result == verdict::inconclusive;
+        if (style_.verbose)
+            show_metrics(e);
         if (missed || !style_.quiet)
             line_colored(color_of(e.result), word_of(e.result), "  " + headline(e));
         if (missed) {
@@ -335,6 +338,26 @@ private:
 
     void show_output(const running& r, std::string& open) {
         line(r.name + " | " + one_line(std::exchange(open, {})));
+    }
+
+    /// In columns, above the verdict as the test's output is.
+    void show_metrics(const test_finished& e) {
+        std::size_t names = 0, values = 0, units = 0;
+        for (const auto& m : e.metrics) {
+            names = std::max(names, m.name.size());
+            values = std::max(values, number_text(m.value).size());
+            units = std::max(units, m.unit.size());
+        }
+        for (const auto& m : e.metrics) {
+            const auto value = number_text(m.value);
+            std::string text = e.name + ": metric " + m.name;
+            text.append(names - m.name.size() + 2 + values - value.size(), ' ') += value;
+            text.append("  ").append(m.unit);
+            if (m.better != better::neither)
+                text.append(units - m.unit.size() + 2, ' ').append(to_text(m.better)) +=
+                    " is better";
+            line(text.substr(0, text.find_last_not_of(' ') + 1));
+        }
     }
 
     /// Queues one line; what does not belong on a terminal is spelled out here, for all of them.

@@ -6,6 +6,7 @@
 // Host side.
 #pragma once
 
+#include <ktstr/check/metric.hpp>
 #include <ktstr/check/verdict.hpp>
 
 #include <array>
@@ -32,7 +33,8 @@ inline constexpr unsigned in_json = 1, in_relay = 2, in_junit = 4, in_tap = 8;
 inline constexpr unsigned positive = 16;    ///< a number above 0
 inline constexpr unsigned hundredths = 32;  ///< measured no finer; elsewhere thousandths
 inline constexpr unsigned or_null = 64;     ///< an empty text is an unknown one
-inline constexpr unsigned raw = 128;        ///< no text but bytes of any kind
+inline constexpr unsigned as_bytes = 128;   ///< no text but bytes of any kind
+inline constexpr unsigned unrounded = 256;  ///< a number told as it is
 
 /// First event of a run; nothing has been started yet.
 struct run_started {
@@ -125,7 +127,7 @@ struct test_output {
     static void fields(auto& e, auto& f) {
         f({"test", in_relay}, e.test);
         f({"stream", in_relay}, e.stream);
-        f({"bytes", in_relay | raw}, e.bytes);
+        f({"bytes", in_relay | as_bytes}, e.bytes);
     }
 };
 
@@ -154,6 +156,26 @@ struct check_failed {
         f({"message", in_json | in_relay | or_null}, e.message);
         f({"info", in_json | in_relay}, e.info);
         f({"passed", in_json}, e.passed);
+    }
+};
+
+/// A number that the body measured in an attempt. It changes no verdict.
+struct metric_measured {
+    static constexpr std::string_view event = "metric";
+    std::string test;
+    int attempt = 1;
+    std::string name;  ///< of the metric
+    double value = 0;
+    std::string unit{};                             ///< empty: a plain number
+    ktstr::better better = ktstr::better::neither;  ///< higher, lower or neither
+
+    static void fields(auto& e, auto& f) {
+        f({"name", in_json | in_relay}, e.test);
+        f({"attempt", in_json | in_relay | positive}, e.attempt);
+        f({"metric", in_json | in_relay | in_tap}, e.name);
+        f({"value", in_json | in_relay | in_tap | unrounded}, e.value);
+        f({"unit", in_json | in_relay | in_tap}, e.unit);
+        f({"better", in_json | in_relay | in_tap}, e.better);
     }
 };
 
@@ -202,6 +224,7 @@ struct test_finished {
     int line = 0;
     std::vector<check_failed> failed_checks;  ///< the first ones; the events carry all of them
     std::uint64_t failed_check_count = 0;
+    std::vector<metric_measured> metrics;   ///< all that the events told
     std::vector<std::string> evidence;      ///< facts beside the cause, one line each
     std::vector<std::string> notes;         ///< worth knowing whatever the verdict
     std::vector<std::string> output_tail;   ///< last lines of the body's own output
@@ -235,6 +258,7 @@ struct test_finished {
         f({"mask", in_json | in_relay}, e.mask);
         f({"artifacts", in_json | in_junit | in_tap}, e.artifacts);
         f({"failed_checks", in_relay | in_tap}, e.failed_checks);
+        f({"metrics", in_junit | in_tap}, e.metrics);
         f({"failed_check_count", in_relay}, e.failed_check_count);
         f({"evidence", in_relay}, e.evidence);
         f({"notes", in_relay}, e.notes);
@@ -268,7 +292,7 @@ struct attempt_file {
         f({"test", in_relay}, e.test);
         f({"attempt", in_relay | positive}, e.attempt);
         f({"file", in_relay}, e.file);
-        f({"bytes", in_relay | raw}, e.content);
+        f({"bytes", in_relay | as_bytes}, e.content);
     }
 };
 

@@ -33,45 +33,50 @@ public:
         put(spec, value);
     }
 
+    /// All of it, as one object.
+    template <class Event>
+    void put_object(const Event& e) {
+        to_.begin_object();
+        Event::fields(e, *this);
+        to_.end_object();
+    }
+
 private:
-    [[nodiscard]] bool exact() const { return report_ == in_relay; }
+    [[nodiscard]] bool as_it_is() const { return report_ == in_relay; }
 
     template <class T>
     void put(const field&, const T& value) {
         if constexpr (std::is_enum_v<T>)
             to_.add(to_text(value));
+        else if constexpr (requires { T::event; })
+            put_object(value);
         else
             to_.add(value);
     }
     void put(const field&, const reason& why) {
-        why == reason::none && !exact() ? to_.null() : to_.add(to_text(why));
+        why == reason::none && !as_it_is() ? to_.null() : to_.add(to_text(why));
     }
     void put(const field& spec, const double& value) {
         // Nobody measured the microseconds that a double would show.
         const double steps = spec.has(hundredths) ? 100 : 1000;
-        to_.add(exact() ? value : std::round(value * steps) / steps);
+        to_.add(as_it_is() || spec.has(unrounded) ? value : std::round(value * steps) / steps);
     }
     void put(const field& spec, const std::optional<double>& value) {
         value ? put(spec, *value) : to_.null();
     }
     void put(const field& spec, const std::string& text) {
-        if (spec.has(raw))
+        if (spec.has(as_bytes))
             to_.add(base64(text), std::string::npos);
         else
-            text.empty() && spec.has(or_null) && !exact() ? to_.null() : to_.add(text);
+            text.empty() && spec.has(or_null) && !as_it_is() ? to_.null() : to_.add(text);
     }
     template <class T>
     void put(const field& spec, const std::vector<T>& list) {
         to_.begin_array();
         for (std::size_t i = 0;
-             i < (exact() ? std::min(list.size(), relay_list_limit) : list.size()); ++i)
+             i < (as_it_is() ? std::min(list.size(), relay_list_limit) : list.size()); ++i)
             put(spec, list[i]);
         to_.end_array();
-    }
-    void put(const field&, const check_failed& e) {
-        to_.begin_object();
-        check_failed::fields(e, *this);
-        to_.end_object();
     }
 
     json::writer& to_;

@@ -23,6 +23,7 @@ public:
 
     void on(const run_started& e) override { out_->write(event_line(e, in_json)); }
     void on(const check_failed& e) override { out_->write(event_line(e, in_json)); }
+    void on(const metric_measured& e) override { out_->write(event_line(e, in_json)); }
     void on(const test_finished& e) override { out_->write(event_line(e, in_json)); }
     void on(const run_finished& e) override { out_->write(event_line(e, in_json)); }
 

@@ -12,7 +12,8 @@
 #include <ktstr/host/report/failure_text.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
-#include <ktstr/host/report/text.hpp>
+#include <ktstr/host/text/number.hpp>
+#include <ktstr/host/text/xml.hpp>
 
 #include <chrono>
 #include <cmath>
@@ -185,6 +186,11 @@ private:
                 property(out, indent, name, std::to_string(value));
         }
         void put(const char* name, const std::string& text) { property(out, indent, name, text); }
+        void put(const char*, const std::vector<metric_measured>& metrics) {
+            for (const auto& m : metrics)
+                property(out, indent, "metric." + m.name,
+                         number_text(m.value) + (m.unit.empty() ? "" : ' ' + m.unit));
+        }
         template <class T>
         void put(const char* name, const std::optional<T>& value) {
             if (value)

@@ -64,7 +64,7 @@ private:
     static const char* taken(const field& spec, const json::value& given, std::string& text) {
         if (given.is != json::kind::string)
             return "is no text";
-        if (spec.has(raw)) {
+        if (spec.has(as_bytes)) {
             auto decoded = from_base64(given.text);
             if (!decoded || decoded->size() > relay_piece)
                 return "holds no bytes";
@@ -149,6 +149,7 @@ public:
     void on(const stage_changed& e) override { write(e); }
     void on(const test_output& e) override { write_pieces(e, &test_output::bytes); }
     void on(const check_failed& e) override { write(e); }
+    void on(const metric_measured& e) override { write(e); }
     void on(const attempt_file& e) override { write_pieces(e, &attempt_file::content); }
     void on(const test_finished& e) override { write(e); }
     void on(const run_finished& e) override { write(e); }
@@ -190,7 +191,7 @@ public:
         fault_.clear();
         const auto kind = (*parsed)["event"].text_or("?");
         if (!one_of<test_started, test_waiting, stage_changed, test_output, check_failed,
-                    attempt_file, test_finished, run_finished>(kind, *parsed, on))
+                    metric_measured, attempt_file, test_finished, run_finished>(kind, *parsed, on))
             fault_ = "there is no such event";
         if (fault_.empty())
             return line::event;
@@ -219,6 +220,9 @@ private:
             if (e.boot && *e.boot != "clone" && *e.boot != "cold")
                 fields.refuse("boot", "is neither clone nor cold");
         }
+        if constexpr (std::is_same_v<Event, metric_measured>)
+            if (metric_fault({e.name, e.value, e.unit, e.better}) != nullptr)
+                fields.refuse("metric", "is none");
         fault_ = fields.fault();
         if (fault_.empty())
             on(std::move(e));

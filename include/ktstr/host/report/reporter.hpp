@@ -31,6 +31,7 @@ public:
     virtual void on(const stage_changed&) {}
     virtual void on(const test_output&) {}
     virtual void on(const check_failed&) {}
+    virtual void on(const metric_measured&) {}
     virtual void on(const attempt_file&) {}
     virtual void on(const test_finished&) {}
     virtual void on(const run_finished&) {}

@@ -5,7 +5,9 @@
 // Host side.
 #pragma once
 
+#include <ktstr/host/json/write.hpp>
 #include <ktstr/host/report/event.hpp>
+#include <ktstr/host/report/event_json.hpp>
 #include <ktstr/host/report/failure_text.hpp>
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
@@ -59,7 +61,9 @@ public:
         text += '\n';
         if (!ok)
             append_diagnostics(text, e);
-        else if (e.dilation && std::isfinite(*e.dilation))
+        else
+            append_metrics(text, e);
+        if (ok && e.dilation && std::isfinite(*e.dilation))
             text +=
                 "# " + plain(e.name) + " ran with dilation " + in_hundredths(*e.dilation) + '\n';
         if (outcome.flaky)
@@ -130,6 +134,15 @@ private:
             for (std::size_t i = 0; i < std::min<std::size_t>(checks.size(), 8); ++i)
                 item(quoted(detail::check_line(checks[i])));
         }
+        void put(const char* name, const std::vector<metric_measured>& metrics) {
+            if (!metrics.empty())
+                out.append("  ").append(name) += ":\n";
+            for (const auto& m : metrics) {
+                json::writer flow(json::spacing::single, 128);
+                event_json(flow, in_tap).put_object(m);
+                item(flow.take());
+            }
+        }
         void item(std::string_view value) { out.append("    - ").append(value) += '\n'; }
 
         static std::string quoted(std::string_view text) {
@@ -138,6 +151,14 @@ private:
             return out;
         }
     };
+
+    static void append_metrics(std::string& out, const test_finished& e) {
+        if (e.metrics.empty())
+            return;
+        out += "  ---\n";
+        yaml{out}.put("metrics", e.metrics);
+        out += "  ...\n";
+    }
 
     static void append_diagnostics(std::string& out, const test_finished& e) {
         yaml to{out};

@@ -314,6 +314,10 @@ private:
         events_(failed);
         result_.event.failed_checks.push_back(failed);
     }
+    void publish(const metric_measured& metric) {
+        events_(metric);
+        result_.event.metrics.push_back(metric);
+    }
 
     // ---- the end ------------------------------------------------------------------------------
 
@@ -356,6 +360,8 @@ private:
                 e.notes.push_back(std::to_string(end->output_dropped) +
                                   " bytes of output beyond the limit were dropped");
         }
+        if (const auto& end = seen.outcome; end && !end->metrics_lost.empty())
+            e.notes.push_back(end->metrics_lost);
         for (auto& note : judged.notes)
             e.notes.push_back(std::move(note));
         if (const auto& facts = attempt_.scheduler()) {
