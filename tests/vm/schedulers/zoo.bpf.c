@@ -152,5 +152,5 @@ struct sched_ext_ops zoo = {
     .init = (void*)zoo_init,
     .exit = (void*)zoo_exit,
     .timeout_ms = 5000,
-    .name = "zoo",
+    .name = ZOO_NAME,
 };
