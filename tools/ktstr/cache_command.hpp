@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "subcommand.hpp"
+#include "vmlinux_header.hpp"
 
 namespace ktstr::tool {
 
@@ -74,6 +75,11 @@ inline std::string words_of(const host::surveyed_entry& entry) {
         const auto image = host::detail::info_value(info, "image");
         return "kernel " + host::detail::info_value(info, "release") +
                (image.empty() ? "" : " of " + image);
+    }
+    if (entry.kind == "btf") {
+        std::error_code ignored;
+        const bool header = std::filesystem::exists(entry.path / vmlinux_header_file, ignored);
+        return (header ? "vmlinux.h of kernel " : "types of kernel ") + about;
     }
     if (entry.kind == "initramfs")
         return entry.key.starts_with("base-") ? "libraries and modules" : with("initramfs");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// `ktstr kernel list|show|fetch|clean`: the kernels in the cache, and what one can do. Host side.
+// `ktstr kernel list|show|fetch|btf|clean`: the kernels in the cache, and what one can do. Host side.
 #pragma once
 
 #include <ktstr/host/cache/cache.hpp>
 #include <ktstr/host/kernel/fetch_kernel.hpp>
+#include <ktstr/host/kernel/kernel_btf.hpp>
 #include <ktstr/host/kernel/needs.hpp>
 #include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/process/stop_signal.hpp>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "subcommand.hpp"
+#include "vmlinux_header.hpp"
 
 namespace ktstr::tool {
 
@@ -141,6 +143,53 @@ inline int fetch_kernel(const std::string& spec) {
     return 0;
 }
 
+/// Prints where the cache keeps it, or writes a copy to `output`; "-" is standard output.
+inline int kernel_btf(const std::string& spec, const std::string& format,
+                      const std::string& output) {
+    const host::stop_signal stop;  // ends what it waits for, in order
+    const auto in = host::cache::open();
+    if (!in)
+        return cannot(in.error());
+    const auto kernel = host::resolve_kernel({spec, true, say});
+    if (!kernel)
+        return cannot(kernel.error());
+    std::filesystem::path file;
+    std::vector<std::shared_ptr<unique_fd>> in_use;
+    if (format == "c") {
+        const auto bpftool = find_bpftool(*in, in_use);
+        if (!bpftool)
+            return cannot(bpftool.error());
+        const auto header = obtain_vmlinux_header(*in, *kernel, *bpftool, say);
+        if (!header)
+            return cannot(header.error());
+        in_use.push_back(header->in_use);
+        file = header->path / vmlinux_header_file;
+    } else {
+        const auto btf = host::obtain_btf(*in, *kernel, say);
+        if (!btf)
+            return cannot(btf.error());
+        in_use.push_back(btf->in_use);
+        file = btf->path / host::btf_file;
+    }
+    if (output.empty()) {
+        fmt::print("{}\n", file.string());
+        return 0;
+    }
+    const auto content = host::mapped_file::open(file);
+    if (!content)
+        return cannot(content.error());
+    if (output != "-") {
+        if (const auto done = host::detail::write_text(output, content->bytes()); !done)
+            return cannot(done.error());
+        return 0;
+    }
+    const std::string_view bytes = content->bytes();
+    if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() ||
+        std::fflush(stdout) != 0)
+        return cannot(system_error("write", "standard output"));
+    return 0;
+}
+
 inline int clean_kernels(int keep, bool corrupt_only) {
     const auto in = host::cache::open();
     if (!in)
@@ -164,7 +213,8 @@ inline int clean_kernels(int keep, bool corrupt_only) {
         if (entry.damage || (!corrupt_only && kept++ >= keep))
             drop(host::kernels_kind, entry);
     // What was made from kernels: unpacked images, and initramfs files with their modules.
-    for (const std::string_view kind : {std::string_view("images"), std::string_view("initramfs")})
+    for (const std::string_view kind :
+         {std::string_view("images"), host::btf_kind, std::string_view("initramfs")})
         for (const host::cache_entry_facts& entry :
              in->list(kind, corrupt_only ? host::check_depth::full : host::check_depth::quick))
             if (entry.damage || !corrupt_only)
@@ -196,6 +246,19 @@ inline void add_kernel_command(CLI::App& app, int& status) {
     fetch->add_option("SPEC", *fetched,
                       "distro: the newest with sched_ext; or how its version begins, such as 7.2");
     fetch->callback([=, &status] { status = detail::fetch_kernel(*fetched); });
+
+    CLI::App* const btf = kernel->add_subcommand(
+        "btf", "A kernel's types, taken out of its image without booting it");
+    const auto btf_of = std::make_shared<std::string>("distro");
+    const auto format = std::make_shared<std::string>("raw");
+    const auto output = std::make_shared<std::string>();
+    btf->add_option("SPEC", *btf_of, "distro, host, a path, or a cached release");
+    btf->add_option("--format", *format, "raw: the BTF itself; c: vmlinux.h, made by bpftool")
+        ->check(CLI::IsMember({"raw", "c"}))
+        ->capture_default_str();
+    btf->add_option("-o,--output", *output,
+                    "A file, or - for standard output; without, print where the cache keeps it");
+    btf->callback([=, &status] { status = detail::kernel_btf(*btf_of, *format, *output); });
 
     CLI::App* const clean = kernel->add_subcommand("clean", "Delete kernels that nobody uses");
     const auto keep = std::make_shared<int>(1);

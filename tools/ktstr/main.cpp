@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 
+#include "bpf_command.hpp"
 #include "cache_command.hpp"
 #include "doctor_command.hpp"
 #include "kernel_command.hpp"
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
         CLI::App app{"ktstr: test Linux CPU schedulers in virtual machines", "ktstr"};
         app.require_subcommand(1);
         int status = 0;
+        ktstr::tool::add_bpf_command(app, status);
         ktstr::tool::add_cache_command(app, status);
         ktstr::tool::add_doctor_command(app, status);
         ktstr::tool::add_kernel_command(app, status);

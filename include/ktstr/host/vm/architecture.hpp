@@ -47,6 +47,7 @@ struct architecture {
     std::uint16_t elf_machine;
     bool elf_kernel_needs_pvh;              ///< QEMU starts no other ELF file
     std::string_view compressed_image;      ///< in a build tree
+    std::string_view source_folder;         ///< below arch/, and what libbpf's headers call it
     std::span<const kernel_option> needs;   ///< of every test
     std::span<const kernel_option> steal;   ///< of a test that measures steal time
     std::span<const std::string_view> kvm;  ///< modules of the machine around a nested run
@@ -93,6 +94,7 @@ inline constexpr architecture architectures[] = {
      .elf_machine = EM_X86_64,
      .elf_kernel_needs_pvh = true,
      .compressed_image = "arch/x86/boot/bzImage",
+     .source_folder = "x86",
      .needs = detail::x86_64_needs,
      .steal = detail::x86_64_steal,
      .kvm = detail::x86_64_kvm}};
