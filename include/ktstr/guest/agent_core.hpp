@@ -153,13 +153,15 @@ public:
     /// The body's process has reported or is gone; `end` is what that means for a body that ran, and for one
     /// that never began why it can't.
     void on_body_end(wire::outcome end) {
+        if (phase_ == agent_phase::body || phase_ == agent_phase::cutting)
+            scheduler_.body_is_gone();
         switch (phase_) {
             case agent_phase::body:
                 // The kernel's record of an end that has begun is on its way, and says more.
                 if (scheduler_.record_is_due()) {
                     held_ = std::move(end);
                     phase_ = agent_phase::settling;
-                    due_ns_ = deeds_.boot_ns() + scheduler_core::leave_ns;
+                    due_ns_ = deeds_.boot_ns() + scheduler_.leave_limit();
                     return set_timer();
                 }
                 return conclude(std::move(end));
@@ -375,7 +377,7 @@ private:
     void set_timer() {
         const bool over = phase_ == agent_phase::finished || left();
         const auto look = phase_ == agent_phase::attaching ? deeds_.boot_ns() + look_ns : 0;
-        const auto next = over ? 0 : scheduler_.next();
+        const auto next = over ? 0 : scheduler_.next(phase_ == agent_phase::body);
         const auto first = next == 0 || look == 0 ? next + look : std::min(next, look);
         const auto due = over                         ? 0
                          : due_ns_ == 0 || first == 0 ? due_ns_ + first
@@ -393,9 +395,8 @@ private:
     }
 
     void judge(wire::outcome& end) {
-        // An attach of the body's own that failed is what its exception says.
-        if (const auto words = scheduler_.unwanted_end();
-            words && cut_.first != reason::scheduler_exit)
+        // An attach of the body's own that failed is what its exception says. The newest words know most.
+        if (const auto words = scheduler_.unwanted_end())
             cut_ = {reason::scheduler_exit, *words};
         if (cut_.first == reason::none)
             return;

@@ -60,11 +60,12 @@ public:
         leaving,  ///< the kernel is taking it off
         ended
     };
+    // On a machine as fast as its host; a slower one gets as much more.
     /// How long an end may be nobody's business.
     static constexpr std::uint64_t grace_ns = 1'000'000'000U;
     /// How long the kernel may take to take one off. A starved task is in its way until then.
     static constexpr std::uint64_t leave_ns = 10'000'000'000U;
-    /// How long a process has to follow a signal, on a machine as fast as its host.
+    /// How long a process has to follow a signal.
     static constexpr std::uint64_t obedience_ns = 2'000'000'000U;
 
     explicit scheduler_core(scheduler_deeds& deeds) : deeds_(deeds) {}
@@ -109,7 +110,7 @@ public:
         if (at_ == phase::starting)
             failed_start_ = true;
         at_ = phase::leaving;
-        judge_at_ = now + leave_ns;
+        judge_at_ = now + leave_limit();
     }
 
     void on_ended(scx_ended end, std::uint64_t now) {
@@ -119,12 +120,17 @@ public:
         last_ = std::move(end.record);
         fell_back_ns_ = end.fell_back_ns;
         state_after_ = deeds_.scheduler_state().value_or("");
-        business_ = !waiters_.empty() || (job_ && takes_off(*job_));
+        // Who takes it off wanted that, and not an error of it.
+        const bool taken_off = job_ && takes_off(*job_);
+        business_ = !waiters_.empty() || (taken_off && !is_error(last_->kind));
         for (const auto& one : std::exchange(waiters_, {}))
             deeds_.answer_exit(one.asker, last_);
         judge_at_ = 0;
         if (!business_)
             judge_after(now);
+        if (taken_off && !business_)
+            return deeds_.refuse(std::exchange(job_, std::nullopt)->asker,
+                                 scheduler_error::cause::mistake_in_test, words_of_end());
         if (job_ && failed_start_ && job_->what != scheduler_deed::detach)
             return fail_job(why_not_attached());
         go_on(now);
@@ -163,9 +169,9 @@ public:
         if (judge_at_ <= now && !unwanted_end())
             judge_at_ = 0;
     }
-    /// When on_time() is wanted; 0: never.
-    [[nodiscard]] std::uint64_t next() const {
-        std::uint64_t first = judge_at_;
+    /// When on_time() is wanted; 0: never. An end is judged while there is a body for it.
+    [[nodiscard]] std::uint64_t next(bool judging) const {
+        std::uint64_t first = judging ? judge_at_ : 0;
         const auto consider = [&first](std::uint64_t ns) {
             if (ns != 0 && (first == 0 || ns < first))
                 first = ns;
@@ -214,6 +220,12 @@ public:
         ask_to_end(now);
     }
 
+    /// The body is over: nobody waits any more, and no end is its business that was not before.
+    void body_is_gone() {
+        waiters_.clear();
+        job_.reset();
+    }
+
     // ---- what it amounts to ----
 
     /// Whether an end that nobody wanted has to be judged now.
@@ -221,6 +233,8 @@ public:
         return judge_at_ != 0 && judge_at_ <= now && unwanted_end().has_value();
     }
     void judged() { judge_at_ = 0; }
+    /// How long a record may be due.
+    [[nodiscard]] std::uint64_t leave_limit() const { return scaled(leave_ns); }
 
     /// Why the test fails, when its scheduler has ended and nobody wanted that.
     [[nodiscard]] std::optional<std::string> unwanted_end() const {
@@ -294,6 +308,9 @@ private:
         int step;  ///< of the signals that were sent
     };
 
+    [[nodiscard]] std::uint64_t scaled(std::uint64_t ns) const {
+        return static_cast<std::uint64_t>(static_cast<double>(ns) * std::max(order_.dilation, 1.0));
+    }
     [[nodiscard]] static bool takes_off(const job& j) { return j.what != scheduler_deed::attach; }
 
     [[nodiscard]] result<void> begin(std::uint64_t now) {
@@ -321,8 +338,7 @@ private:
 
     void ask_to_end(std::uint64_t now) {
         constexpr std::array signals{SIGINT, SIGTERM, SIGKILL};
-        job_->until_ns = now + static_cast<std::uint64_t>(static_cast<double>(obedience_ns) *
-                                                          std::max(order_.dilation, 1.0));
+        job_->until_ns = now + scaled(obedience_ns);
         if (process_ && job_->step < static_cast<int>(signals.size()))
             deeds_.signal_scheduler(signals[static_cast<std::size_t>(job_->step)]);
     }
@@ -361,7 +377,7 @@ private:
 
     void judge_after(std::uint64_t now) {
         if (judge_at_ == 0)
-            judge_at_ = now + grace_ns;
+            judge_at_ = now + scaled(grace_ns);
     }
 
     [[nodiscard]] std::string named() const {

@@ -46,6 +46,12 @@ enum class scx_exit_kind : std::uint8_t {
     return "other";
 }
 
+/// Whether the kernel blames the scheduler for an end of that kind.
+[[nodiscard]] constexpr bool is_error(scx_exit_kind kind) {
+    return kind == scx_exit_kind::error || kind == scx_exit_kind::error_bpf ||
+           kind == scx_exit_kind::error_stall;
+}
+
 /// The kernel's number of a kind, as enum scx_exit_kind has it.
 [[nodiscard]] constexpr scx_exit_kind scx_kind_of(std::uint32_t number) {
     switch (number) {

@@ -558,6 +558,58 @@ TEST_CASE("a body detaches, attaches and kills its scheduler", "[agent]") {
     CHECK(none.deeds.answers.back().find("no scheduler") != std::string::npos);
 }
 
+TEST_CASE("an error is no detach, whoever was detaching", "[agent]") {
+    for (const auto deed : {scheduler_deed::detach, scheduler_deed::restart}) {
+        trial t;
+        t.runs("/s").core.on_ask_deed(1, deed, 0);
+        t.is_leaving().ends(scx_exit_kind::error_stall, "runnable task stall", "a[1]");
+        CHECK(t.deeds.answers == std::vector<std::string>{
+                                     "1 mistake: the scheduler simple ended: runnable task stall: "
+                                     "a[1]"});
+        CHECK(t.times("scheduler") == 1);
+        t.core.on_body_end(passed);
+        CHECK(t.outcome().reason == reason::scheduler_exit);
+        CHECK(t.outcome().message.find("runnable task stall: a[1]") != std::string::npos);
+    }
+}
+
+TEST_CASE("what a body left waiting when it ended makes no end its business", "[agent]") {
+    // A forked child that still asks, or still detaches, while the kernel throws the scheduler out.
+    for (const bool asks : {true, false}) {
+        trial t;
+        t.runs("/s");
+        if (asks)
+            t.core.on_ask_exit(4, 30'000);
+        else
+            t.core.on_ask_deed(4, scheduler_deed::detach, 0);
+        t.is_leaving().core.on_body_end(passed);
+        CHECK(t.core.phase() == agent_phase::settling);
+        t.ends(scx_exit_kind::error, "runtime error", "why");
+        CHECK(t.outcome().reason == reason::scheduler_exit);
+        CHECK(t.outcome().message.find("why") != std::string::npos);
+        CHECK(t.deeds.answers.empty());
+    }
+}
+
+TEST_CASE("an end that is overdue does not ring again and again", "[agent]") {
+    trial t;
+    t.runs("/s").core.on_scheduler_end("was killed by SIGKILL");
+    t.core.on_body_end(passed);
+    REQUIRE(t.core.phase() == agent_phase::settling);
+    t.deeds.now += 5 * scheduler_core::grace_ns;
+    t.core.on_timer();
+    CHECK(t.deeds.timer_ns > scheduler_core::grace_ns);
+}
+
+TEST_CASE("a slow machine has more time for the end of a scheduler", "[agent]") {
+    trial t;
+    t.welcomed().hears(wire::run_test{
+        .name = "t", .topology = one_cpu, .timeout_ms = 100'000, .dilation = 3, .scheduler = "/s"});
+    t.attaches();
+    t.is_leaving().ends(scx_exit_kind::error, "runtime error");
+    CHECK(t.deeds.timer_ns == 3 * scheduler_core::grace_ns);
+}
+
 TEST_CASE("what the kernel counted is told as what came since the attach", "[agent]") {
     trial t;
     t.welcomed().ordered("/s");

@@ -43,6 +43,17 @@ TEST_CASE("what the kernel did in a scheduler's stead is", "[scheduler]") {
               "5 bytes of the scheduler's output beyond the limit were dropped"});
 }
 
+TEST_CASE("an error that a test waited for is said; an end in order is not", "[scheduler]") {
+    CHECK(scheduler_notes({.ended = true,
+                           .kind = "error_stall",
+                           .reason = "runnable task stall",
+                           .message = "a[1]"}) ==
+          std::vector<std::string>{
+              "the scheduler ended by an error: runnable task stall: a[1] (error_stall)"});
+    for (const char* kind : {"unregistered", "unregistered_bpf", "done"})
+        CHECK(scheduler_notes({.ended = true, .kind = kind, .reason = "r"}).empty());
+}
+
 TEST_CASE("the record of an end is a file with all of it", "[scheduler]") {
     CHECK(scheduler_record({.ops = "simple"}).empty());
     CHECK(scheduler_record({.ops = "zoo",

@@ -297,7 +297,10 @@ private:
                 tell_stage("body");
                 body_began_ = true;
                 next_ping_ = now_ + std::chrono::seconds(1);
-                return enter(attempt_phase::body, body_limit_ + scaled(std::chrono::seconds(5)));
+                // The kernel may take ten seconds to say why it ended a scheduler.
+                return enter(attempt_phase::body,
+                             body_limit_ + scaled(std::chrono::seconds(
+                                               order_.test.scheduler.empty() ? 5 : 15)));
             case wire::guest_stage::collecting:
                 tell_stage("collect");
                 return enter(attempt_phase::collecting, scaled(std::chrono::seconds(10)));

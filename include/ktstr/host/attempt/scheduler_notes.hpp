@@ -62,6 +62,11 @@ namespace detail {
         notes.push_back("the scheduler rejected " + std::to_string(*rejected) +
                         (*rejected == 1 ? " task" : " tasks") + " (nr_rejected)");
     if (facts.ended) {
+        // Whoever waited for it: a pass over an error is said.
+        if (facts.kind.starts_with("error"))
+            notes.push_back("the scheduler ended by an error: " + valid_utf8(facts.reason) +
+                            (facts.message.empty() ? "" : ": " + valid_utf8(facts.message)) + " (" +
+                            valid_utf8(facts.kind) + ')');
         if (facts.fell_back_ns)
             notes.push_back(
                 "after the end of the scheduler all tasks were back with the kernel's "

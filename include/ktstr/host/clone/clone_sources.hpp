@@ -199,9 +199,9 @@ private:
         if (!input)
             return std::move(input).error();
         auto name = std::to_string(one.kernel);
-        // Two definitions may share a program and not its files.
+        // Two definitions may share a name and a program, and not the files: each is an object of its own.
         if (one.scheduler->has_program())
-            name += ' ' + std::string(one.scheduler->name);
+            name += ' ' + std::to_string(reinterpret_cast<std::uintptr_t>(one.scheduler));
         for (const auto& program : input->programs)
             name += ' ' + program.host_path.string();
         const std::lock_guard lock(mutex_);
