@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: MIT
-# The two functions a project uses: ktstr_add_test(), and ktstr_discover_tests() for a program built otherwise.
+# The functions a project uses: ktstr_add_test(), ktstr_discover_tests() for a program built otherwise, and
+# ktstr_add_bpf_scheduler().
 
-# ktstr_add_test(<target> SOURCES <file>... [LIBRARIES <target>...] [DISCOVERY_MODE POST_BUILD|PRE_TEST|NONE]
-#                [PREFIX <text>] [ARGS <arg>...] [LABELS <label>...] [PROPERTIES <property> <value>...]
-#                [COMPILED_MAIN])
+# ktstr_add_test(<target> SOURCES <file>... [LIBRARIES <target>...] [SCHEDULERS <target>...]
+#                [DISCOVERY_MODE POST_BUILD|PRE_TEST|NONE] [PREFIX <text>] [ARGS <arg>...] [LABELS <label>...]
+#                [PROPERTIES <property> <value>...] [COMPILED_MAIN])
 #
 # A test program of these sources, and one CTest test for each KTSTR_TEST in it. LIBRARIES are linked to it. The
 # rest is as for ktstr_discover_tests(); NONE registers nothing, for a program that is run by other means.
+#
+# SCHEDULERS are targets that make a scheduler's program: executables, or of ktstr_add_bpf_scheduler(). They are built
+# with the test program, and `scheduler{.binary = "target"}` in it finds them, however it is started, because a link of
+# the target's name is laid beside it where the scheduler is built elsewhere.
 #
 # COMPILED_MAIN takes the main that was compiled when ktstr was installed with -DKTSTR_INSTALL_MAIN=ON, instead of
 # compiling it here; an error if there is none, or if it was compiled by another compiler or with other options.
 #
 # Test files belong in SOURCES, not in a static library: the linker would leave them out.
 function(ktstr_add_test target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "COMPILED_MAIN" "DISCOVERY_MODE;PREFIX" "SOURCES;LIBRARIES;ARGS;LABELS;PROPERTIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "COMPILED_MAIN" "DISCOVERY_MODE;PREFIX"
+                        "SOURCES;LIBRARIES;SCHEDULERS;ARGS;LABELS;PROPERTIES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "ktstr_add_test(${target}): unknown argument '${arg_UNPARSED_ARGUMENTS}'")
   endif()
@@ -30,6 +36,9 @@ function(ktstr_add_test target)
     target_link_libraries(${target} PRIVATE ktstr::main_libraries ${arg_LIBRARIES})
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${main_object}>)
   endif()
+  foreach(scheduler IN LISTS arg_SCHEDULERS)
+    ktstr_detail_add_scheduler(${target} "${scheduler}")
+  endforeach()
 
   if("${arg_DISCOVERY_MODE}" STREQUAL "NONE")
     return()
@@ -41,6 +50,109 @@ function(ktstr_add_test target)
     endif()
   endforeach()
   ktstr_discover_tests(${target} ${forward} ARGS ${arg_ARGS} LABELS ${arg_LABELS} PROPERTIES ${arg_PROPERTIES})
+endfunction()
+
+function(ktstr_detail_add_scheduler target scheduler)
+  if(NOT TARGET "${scheduler}")
+    message(FATAL_ERROR "ktstr_add_test(${target}): SCHEDULERS names '${scheduler}', which is no target at this place; "
+                        "define it above, with add_executable() or ktstr_add_bpf_scheduler(). A program that this project "
+                        "does not build goes without SCHEDULERS: by its path, by PATH, or by KTSTR_SCHEDULER_<NAME>")
+  endif()
+  get_target_property(program "${scheduler}" KTSTR_PROGRAM)
+  get_target_property(type "${scheduler}" TYPE)
+  if(NOT program)
+    if(NOT type STREQUAL "EXECUTABLE")
+      message(FATAL_ERROR "ktstr_add_test(${target}): SCHEDULERS names '${scheduler}', which is no program "
+                          "(${type}); name an executable or a target of ktstr_add_bpf_scheduler()")
+    endif()
+    set(program "$<TARGET_FILE:${scheduler}>")
+  endif()
+  add_dependencies(${target} "${scheduler}")
+  add_custom_command(
+    TARGET ${target} POST_BUILD
+    COMMAND "${CMAKE_COMMAND}" "-DKTSTR_PROGRAM=${program}" "-DKTSTR_LINK=$<TARGET_FILE_DIR:${target}>/${scheduler}" -P
+            "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KtstrLinkScheduler.cmake"
+    VERBATIM)
+endfunction()
+
+# ktstr_add_bpf_scheduler(<target> SOURCES <x.bpf.c>... [LOADER <file>] [KERNEL <kernel>] [INCLUDES <folder>...]
+#                         [DEFINITIONS <macro>...])
+#
+# A scheduler's program of its BPF sources, made by `ktstr bpf build`, which see; the property KTSTR_PROGRAM of the
+# target is its path. Nothing is looked for before it is built: clang, bpftool, libbpf and the kernel are then.
+#   LOADER       the program's user-space half, which finds the skeleton as <target>.skel.h; without, ktstr's own
+#   KERNEL       whose types vmlinux.h has, as for --kernel: distro (default), host, a path, or a cached release
+#   INCLUDES, DEFINITIONS  for both halves
+# The ktstr command is that of the package or of add_subdirectory(); the variable KTSTR_TOOL names another.
+function(ktstr_add_bpf_scheduler target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LOADER;KERNEL" "SOURCES;INCLUDES;DEFINITIONS")
+  set(what "ktstr_add_bpf_scheduler(${target})")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${what}: unknown argument '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  if(NOT arg_SOURCES)
+    message(FATAL_ERROR "${what}: SOURCES names no file")
+  endif()
+  foreach(list IN ITEMS SOURCES LOADER INCLUDES)
+    set(${list} "")
+    foreach(path IN LISTS arg_${list})
+      cmake_path(ABSOLUTE_PATH path BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
+      get_source_file_property(generated "${path}" GENERATED)
+      if(NOT EXISTS "${path}" AND NOT generated)
+        message(FATAL_ERROR "${what}: ${list} names ${path}, which does not exist")
+      endif()
+      list(APPEND ${list} "${path}")
+    endforeach()
+  endforeach()
+  if(KTSTR_TOOL)
+    set(tool "${KTSTR_TOOL}")
+  elseif(TARGET ktstr::tool)
+    set(tool "$<TARGET_FILE:ktstr::tool>")
+  else()
+    message(FATAL_ERROR "${what}: there is no ktstr command to build it with: this ktstr was installed or taken in "
+                        "without; install it with -DKTSTR_BUILD_TOOL=ON (with add_subdirectory(), set that variable "
+                        "before), or name a ktstr command in -DKTSTR_TOOL=PATH")
+  endif()
+
+  set(options --compiler "${CMAKE_CXX_COMPILER}")
+  if(arg_LOADER)
+    if(arg_LOADER MATCHES "\\.c$")
+      set(options --compiler cc)
+      if(CMAKE_C_COMPILER)
+        set(options --compiler "${CMAKE_C_COMPILER}")
+      endif()
+    endif()
+    list(APPEND options --loader "${LOADER}")
+  endif()
+  set(kernel_file "")
+  if(arg_KERNEL)
+    set(kernel "${arg_KERNEL}")
+    if(kernel MATCHES "/")
+      cmake_path(ABSOLUTE_PATH kernel BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
+      if(EXISTS "${kernel}" AND NOT IS_DIRECTORY "${kernel}")
+        set(kernel_file "${kernel}")
+      endif()
+    endif()
+    list(APPEND options --kernel "${kernel}")
+  endif()
+  foreach(folder IN LISTS INCLUDES)
+    list(APPEND options -I "${folder}")
+  endforeach()
+  foreach(definition IN LISTS arg_DEFINITIONS)
+    list(APPEND options -D "${definition}")
+  endforeach()
+  # In a folder of its own: a file may not be called as the target beside it.
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/${target}_ktstr")
+  file(MAKE_DIRECTORY "${folder}")
+  add_custom_command(
+    OUTPUT "${folder}/${target}"
+    COMMAND "${tool}" bpf build ${SOURCES} --output "${folder}/${target}" --depfile "${folder}/${target}.d" ${options}
+    DEPENDS ${SOURCES} ${LOADER} ${kernel_file} "${tool}"
+    DEPFILE "${folder}/${target}.d"
+    COMMENT "Building the BPF scheduler ${target}"
+    VERBATIM)
+  add_custom_target(${target} ALL DEPENDS "${folder}/${target}")
+  set_target_properties(${target} PROPERTIES KTSTR_PROGRAM "${folder}/${target}")
 endfunction()
 
 # What the objects of a program have to agree on: the compiler, and those of the directory's options that change what

@@ -199,7 +199,7 @@ inline result<void> build_bpf(const bpf_build& wanted) {
     }
     // Beside its place, then renamed: nobody ever starts half a program.
     const std::string fresh = work / (name + ".new");
-    if (!fs::path(loader).extension().string().ends_with("c"))
+    if (fs::path(loader).extension() != ".c")
         argv.emplace_back("-std=c++20");
     for (const std::string& directory : wanted.includes)
         argv.push_back("-I" + directory);

@@ -102,6 +102,18 @@ TEST_CASE("a scheduler's program is its variable's, a path, beside the test prog
     CHECK(find("good").value() == good);
     CHECK(find(good).value() == good);
     CHECK(find("sh").has_value());
+    // A link's program counts, and nothing else of that name.
+    std::filesystem::create_directory(place.path() / "deeper");
+    std::filesystem::rename(good, place.path() / "deeper/good");
+    std::filesystem::create_symlink("deeper/good", good);
+    std::filesystem::create_symlink("deeper/unbuilt", place.path() / "sh");
+    CHECK(find("good").value() == place.path() / "deeper/good");
+    const auto unbuilt = find("sh").error().message();
+    CHECK(unbuilt.find((place.path() / "deeper/unbuilt").string() + ": No such file") !=
+          std::string::npos);
+    CHECK(unbuilt.find("build it") != std::string::npos);
+    std::filesystem::create_symlink(place.path() / "deeper/good", place.path() / "absolute");
+    CHECK(find("absolute").value() == place.path() / "deeper/good");
     const auto refused = [&](std::string_view binary) { return find(binary).error().message(); };
     CHECK(refused("foreign").find("it is a program for ") != std::string::npos);
     CHECK(refused(script).find("no 64-bit ELF file") != std::string::npos);

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <elf.h>
@@ -44,8 +45,13 @@ namespace ktstr::host {
     std::filesystem::path binary(by_variable ? std::string_view(given) : wanted.binary);
     if (!by_variable && !binary.has_parent_path()) {
         const auto sibling = beside / binary;
-        binary = ::access(sibling.c_str(), X_OK) == 0 ? sibling
-                                                      : find_program(wanted.binary).value_or("");
+        // A link was laid by the build to the one program that is meant. While that is not built, another of its
+        // name in PATH is none. And what it finds by $ORIGIN lies where it lies itself.
+        std::error_code is_no_link;
+        const auto linked = std::filesystem::read_symlink(sibling, is_no_link);
+        binary = !is_no_link                            ? (beside / linked).lexically_normal()
+                 : ::access(sibling.c_str(), X_OK) == 0 ? sibling
+                                                        : find_program(wanted.binary).value_or("");
         if (binary.empty())
             return plain_error("find the scheduler", std::string(wanted.binary),
                                "no such program beside the test program or in PATH",
