@@ -85,8 +85,15 @@ def run(expected, *arguments):
 
 SERIAL = ("--internal-link", "virtio-serial")
 events, said, checks, metrics = run(EXPECTED, *SERIAL)
+# One of each kind in machines that booted: what is judged is the same, and how a body begins and how its reports, its
+# console and its machine end there is what could differ.
+BOOTED = ("passes", "fails_a_check", "a_global_fails_a_check", "a_forked_child_returns", "says_skip", "throws", "crashes",
+          "exits", "eats_all_memory", "never_returns", "leaves_processes_behind", "panics", "schedules_while_atomic",
+          "powers_off", "sends_garbage", "measures", "measures_and_crashes", "measures_what_is_no_number",
+          "expected_to_fail_and_fails", "expected_to_fail_and_panics")
+booted, said_cold, _, metrics_cold = run({name: EXPECTED[name] for name in BOOTED}, *SERIAL, "--no-clone",
+                                         *(word for name in BOOTED for word in ("--filter", name)))
 # What oopses is a module, and over virtio-serial a machine that boots has none; over vsock it has.
-booted, said_cold, _, metrics_cold = run(EXPECTED | {"oopses": ("skip", "skipped")}, *SERIAL, "--no-clone")
 _, said_oops, _, _ = run({"oopses": EXPECTED["oopses"]}, "--no-clone", "--filter", "oopses")
 require(events["passes"]["boot"] == "clone" and booted["passes"]["boot"] == "cold", "one run each, cloned and cold")
 said += said_cold + said_oops
@@ -121,7 +128,8 @@ if not wrong:
         require([m[1] for m in told("measures")[3:]] == list(range(97)), "measures: a hundred metrics and no more")
         require(told("measures_and_crashes") == [("before", 7, "", "neither")], "a crash leaves the metrics before it")
         require(told("measures_what_is_no_number") == [("sound", 1, "", "neither")], "NaN and a bad name are no metrics")
-        require(told("on_the_host_measures") == [("here", 2, "", "neither")], "a host_only body measures too")
+        require(told("on_the_host_measures") == ([("here", 2, "", "neither")] if measured is metrics else []),
+                "a host_only body measures too")
     require("note: 103 metrics beyond the 100 of one test were dropped" in said, "measures: says what was dropped")
     require("note: metric 'quotient' was refused: its value is not a finite number (and 1 more)" in said,
             "measures_what_is_no_number: says what was refused")

@@ -67,9 +67,8 @@ TEST_CASE("a tool that takes too long is killed together with its children") {
     tool_command command;
     command.argv = {"sh", "-c", "sleep 1000 & sleep 1000"};
     command.timeout = 50ms;
-    const auto start = std::chrono::steady_clock::now();
+    // If one of them lived on, it would hold the pipe, and this would end in 1000 s.
     const auto output = run_tool(std::move(command));
-    CHECK(std::chrono::steady_clock::now() - start < 100s);
     REQUIRE_FALSE(output);
     CHECK(output.error().message().find("50 ms") != std::string::npos);
 }
