@@ -20,7 +20,7 @@ KTSTR_TEST(same_work, schedulers = {fake, eevdf}, topologies = {"1n1l2c1t", "1n2
     KTSTR_CHECK(ctx.test_name() == "same_work");
     // The only trace that both kinds of scheduler leave or do not.
     std::printf("a machine of %s under %s\n", to_text(ctx.topology()).str().c_str(),
-                ::access("/tmp/state", F_OK) == 0 ? "fake" : "eevdf");
+                ::access("/tmp/sched_ext/state", F_OK) == 0 ? "fake" : "eevdf");
 }
 
 // Not in all of its cells.

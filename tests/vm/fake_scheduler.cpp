@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 // What a scheduler's loader does as far as the harness can see it: it attaches, which the kernel says in
-// a file of sysfs, and stays, leaves, or is thrown out. No BPF: the file is another one, mounted over
-// the kernel's. Its one argument says what becomes of it; /tmp/body means that the test's body runs.
+// files of sysfs, and stays, leaves, or is thrown out. No BPF: the files are others, in a directory mounted
+// over the kernel's. Its one argument says what becomes of it; /tmp/body means that the test's body runs.
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <string>
 #include <string_view>
 
 #include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef KTSTR_LINKED_SCHEDULER
@@ -23,15 +25,18 @@ extern "C" const char* zlibVersion();
 
 namespace {
 
-constexpr const char* state = "/tmp/state";
+constexpr const char* facts = "/tmp/sched_ext";
 
-void say_state(const char* word) {
-    std::ofstream(state, std::ios::trunc) << word << '\n' << std::flush;
+void say(const char* file, const char* word) {
+    std::ofstream(std::string(facts) + '/' + file, std::ios::trunc) << word << '\n' << std::flush;
 }
 
 void attach() {
-    say_state("enabled");
-    if (::mount(state, "/sys/kernel/sched_ext/state", nullptr, MS_BIND, nullptr) != 0) {
+    ::mkdir(facts, 0755);
+    ::mkdir((std::string(facts) + "/root").c_str(), 0755);
+    say("root/ops", "fake");
+    say("state", "enabled");
+    if (::mount(facts, "/sys/kernel/sched_ext", nullptr, MS_BIND, nullptr) != 0) {
         std::fprintf(stderr, "cannot mount over the state: %s\n", std::strerror(errno));
         std::exit(1);
     }
@@ -69,7 +74,7 @@ int main(int argc, char** argv) {
     if (fate == "leaves")
         return 3;
     if (fate == "is_thrown_out") {
-        say_state("disabled");
+        say("state", "disabled");
         std::ofstream("/tmp/thrown_out");
     }
     for (;;)

@@ -36,6 +36,11 @@ constexpr scheduler configured{.name = "configured",
                                .kernel_args = {"zoo.word=1"},
                                .sysctls = {"kernel.sched_rr_timeslice_ms=30"},
                                .min_kernel = "6.12"};
+// The kernel's own, with what it is to find.
+constexpr scheduler tuned{.name = "tuned",
+                          .binary = "",
+                          .files = {{.path = "/etc/tuned.conf", .text = "a text"}},
+                          .sysctls = {"kernel.sched_rr_timeslice_ms=30"}};
 constexpr scheduler of_tomorrow{.name = "of_tomorrow", .binary = "vm_zoo", .min_kernel = "99.1"};
 constexpr scheduler wrong_sysctl{
     .name = "wrong_sysctl", .binary = "vm_zoo", .sysctls = {"kernel.no_such_thing=1"}};
@@ -184,6 +189,11 @@ KTSTR_TEST(has_all_that_it_wants, scheduler = configured, duration = 1s) {
     const auto words = text_of(("/proc/" + std::to_string(*state->pid) + "/cmdline").c_str());
     KTSTR_CHECK(words == std::string("/ktstr/scheduler\0none\00020000\0", 28));
 }
+KTSTR_TEST(without_a_program, scheduler = tuned, duration = 1s) {
+    KTSTR_CHECK(text_of("/etc/tuned.conf") == "a text");
+    KTSTR_CHECK(text_of("/proc/sys/kernel/sched_rr_timeslice_ms") == "30\n");
+    KTSTR_CHECK(!ctx.scheduler().enabled());
+}
 KTSTR_TEST(wants_a_newer_kernel, scheduler = of_tomorrow, duration = 1s) {
     KTSTR_FAIL("the body began");
 }
@@ -222,6 +232,29 @@ KTSTR_TEST(attached_again_and_again, scheduler = zoo, duration = 1s) {
         ctx.scheduler().attach();
         KTSTR_CHECK(ctx.scheduler().ops_name() == "zoo");
     }
+}
+// What a body attaches by itself is no business of its scheduler's.
+KTSTR_TEST(detached_and_one_of_its_own, scheduler = zoo, duration = 1s) {
+    ctx.scheduler().detach();
+    const pid_t own = ::fork();
+    if (own == 0) {
+        ::execl("/ktstr/scheduler", "own", nullptr);
+        ::_exit(127);
+    }
+    while (!ctx.scheduler().enabled())
+        ::usleep(1000);
+    ::kill(own, SIGKILL);
+    while (ctx.scheduler().enabled())
+        ::usleep(1000);
+}
+KTSTR_TEST(has_those_who_ask, scheduler = zoo, scheduler_args = {"partial"}, duration = 1s) {
+    KTSTR_CHECK(ctx.scheduler().enabled());
+    KTSTR_CHECK(ctx.scheduler().partial());
+}
+KTSTR_TEST(waited_for_for_ever, scheduler = zoo, duration = 1s) {
+    KTSTR_CHECK(!ctx.scheduler().partial());
+    ctx.scheduler().kill();
+    KTSTR_CHECK(ctx.scheduler().wait_exit(std::chrono::milliseconds::max()).has_value());
 }
 KTSTR_TEST(attached_twice, scheduler = zoo, duration = 1s) {
     ctx.scheduler().attach();
@@ -270,6 +303,26 @@ KTSTR_TEST(ends_and_the_body_passes, scheduler = zoo, scheduler_args = {"error_b
     ctx.scheduler().kill(SIGUSR1);
     while (ctx.scheduler().enabled())
         ::usleep(1000);
+}
+// It attaches itself again, or the body does: that undoes no end.
+KTSTR_TEST(ends_and_comes_back, scheduler = zoo, scheduler_args = {"comes_back"}, duration = 1s) {
+    std::ofstream("/proc/sysrq-trigger") << 'S' << std::flush;
+    while (ctx.scheduler().enabled())
+        ::usleep(1000);
+    ctx.scheduler().kill(SIGUSR1);
+    while (!ctx.scheduler().enabled())
+        ::usleep(1000);
+}
+KTSTR_TEST(ends_and_is_brought_back, scheduler = zoo, duration = 1s) {
+    std::ofstream("/proc/sysrq-trigger") << 'S' << std::flush;
+    while (ctx.scheduler().enabled())
+        ::usleep(1000);
+    ctx.scheduler().attach();
+}
+KTSTR_TEST(eats_all_memory, scheduler = zoo, scheduler_args = {"eats_memory"}, duration = 1s,
+           timeout = 60s) {
+    ctx.scheduler().kill(SIGUSR1);
+    ::pause();
 }
 KTSTR_TEST(stalls, scheduler = zoo, scheduler_args = {"stall", "2000"}, duration = 1s,
            timeout = 60s) {

@@ -26,7 +26,7 @@ void say_that_the_body_runs() {
 }  // namespace
 
 KTSTR_TEST(scheduler_stays, scheduler = fake, scheduler_args = {"stays"}, duration = 1s) {
-    KTSTR_CHECK(::access("/tmp/state", F_OK) == 0);
+    KTSTR_CHECK(::access("/tmp/sched_ext/state", F_OK) == 0);
 }
 
 // Only PID 1 knows the process that it started.
@@ -71,7 +71,7 @@ KTSTR_TEST(scheduler_stays_and_the_body_fails, scheduler = fake, scheduler_args 
 // It needs libraries that this program does not.
 KTSTR_TEST(scheduler_with_libraries, scheduler = linked, scheduler_args = {"stays"},
            duration = 1s) {
-    KTSTR_CHECK(::access("/tmp/state", F_OK) == 0);
+    KTSTR_CHECK(::access("/tmp/sched_ext/state", F_OK) == 0);
 }
 
 KTSTR_TEST(no_scheduler) {

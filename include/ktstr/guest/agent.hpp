@@ -126,6 +126,7 @@ public:
     [[nodiscard]] scheduler_answer scheduler_facts() const {
         return {.state = scheduler_process::state(),
                 .name = scheduler_process::name(),
+                .partial = scheduler_process::partial(),
                 .pid = scheduler_ ? std::optional<std::int32_t>(scheduler_->pid()) : std::nullopt};
     }
 
@@ -175,7 +176,7 @@ private:
     }
 
     void turn() {
-        std::array<pollfd, 12> fds{};
+        std::array<pollfd, 13> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd) {
             fds[count] = {fd, POLLIN, 0};
@@ -194,6 +195,7 @@ private:
         const auto on_scheduler = watch(scheduler_ ? scheduler_->output_fd() : -1);
         const auto on_uevent = watch(kernel_events_.uevent_fd());
         const auto on_trace = watch(kernel_events_.trace_fd());
+        const auto on_dump = watch(kernel_events_.dump_fd());
         const auto on_log = watch(kernel_events_.log_fd());
         // Without an event for the last step of an end, its state is all there is to look at.
         if (::poll(fds.data(), count, kernel_events_.must_look() ? 5 : -1) < 0)
@@ -214,7 +216,8 @@ private:
             command_->pump_output(send_);
         if (ready(on_scheduler))
             scheduler_->pump_output(send_);
-        if (ready(on_uevent) || ready(on_trace) || ready(on_log) || kernel_events_.must_look())
+        if (ready(on_uevent) || ready(on_trace) || ready(on_dump) || ready(on_log) ||
+            kernel_events_.must_look())
             hear_kernel();
         if (ready(on_signal) || (body_ && body_->reported()))
             reap();
@@ -253,7 +256,12 @@ private:
                 hear_kernel();
                 scheduler_->pump_output(send_);
                 forget_scheduler();
-                core_.on_scheduler_end(exit_text(status));
+                auto how = exit_text(status);
+                if (const auto oom = read_oom_kills();
+                    WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && oom &&
+                    oom_kills_before_ && *oom > *oom_kills_before_)
+                    how += " because the guest ran out of memory";
+                core_.on_scheduler_end(how);
             }
         }
     }
@@ -369,6 +377,7 @@ private:
     [[nodiscard]] result<void> start_scheduler(const wire::run_test& order) override {
         kernel_events_.arm();
         scheduler_words_.clear();
+        oom_kills_before_ = read_oom_kills();
         auto started = scheduler_process::start(order.scheduler, order.scheduler_args);
         if (!started)
             return std::move(started).error();
@@ -387,6 +396,10 @@ private:
     }
     [[nodiscard]] std::optional<std::string> scheduler_state() const override {
         return kernel_events_.armed() ? std::optional(scheduler_process::state()) : std::nullopt;
+    }
+    [[nodiscard]] std::string scheduler_ops() const override { return scheduler_process::name(); }
+    [[nodiscard]] std::optional<bool> scheduler_is_partial() const override {
+        return scheduler_process::partial();
     }
     [[nodiscard]] std::string scheduler_words() const override {
         return scheduler_ ? scheduler_->words() : scheduler_words_;
@@ -498,8 +511,9 @@ private:
     std::optional<body_process> body_;      ///< forked, and perhaps not yet told which body it is
     std::optional<command_process> command_;
     std::optional<scheduler_process> scheduler_;
-    std::string scheduler_words_;          ///< of the last one, when it is gone
-    std::uint64_t scheduler_dropped_ = 0;  ///< bytes of output of those that are gone
+    std::string scheduler_words_;                    ///< of the last one, when it is gone
+    std::optional<std::uint64_t> oom_kills_before_;  ///< of the guest's, when the last one started
+    std::uint64_t scheduler_dropped_ = 0;            ///< bytes of output of those that are gone
     scx_events kernel_events_;
     std::vector<std::pair<std::uint64_t, unique_fd>> askers_;  ///< who waits for an answer
     std::uint64_t last_asker_ = 0;

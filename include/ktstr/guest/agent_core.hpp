@@ -138,7 +138,7 @@ public:
         } else if (due_ns_ != 0 && due_ns_ <= now) {
             due_ns_ = 0;
             late();
-        } else if (phase_ == agent_phase::attaching) {
+        } else {
             (void)is_attached_unheard();
         }
         set_timer();
@@ -278,14 +278,14 @@ private:
             return finish(reason::topology_mismatch, "the guest has " + std::to_string(*cpus) +
                                                          " CPUs and not " +
                                                          std::to_string(wanted->total_cpus()));
+        for (const auto& one : order_.sysctls)
+            if (auto set = deeds_.set_sysctl(one); !set)
+                return finish(reason::infrastructure, set.error().message());
         if (order_.scheduler.empty())
             return start_body();
         enter(wire::guest_stage::starting_scheduler);
         phase_ = agent_phase::attaching;
         due_ns_ = deeds_.boot_ns() + order_.timeout_ms * 1'000'000U;
-        for (const auto& one : order_.sysctls)
-            if (auto set = deeds_.set_sysctl(one); !set)
-                return finish(reason::infrastructure, set.error().message());
         if (auto started = scheduler_.start(order_, deeds_.boot_ns()); !started)
             return finish(reason::scheduler_attach, started.error().message());
         set_timer();
@@ -348,10 +348,10 @@ private:
 
     /// Whatever became of the kernel's word for it (it may be lost when there are many): its state counts.
     bool is_attached_unheard() {
-        if (deeds_.scheduler_state() != attached_state ||
-            !scheduler_.on_attached({}, deeds_.boot_ns()))
+        if (!scheduler_.on_attached_unheard(deeds_.boot_ns()))
             return false;
-        start_body();
+        if (phase_ == agent_phase::attaching)
+            start_body();
         return true;
     }
 
@@ -376,7 +376,8 @@ private:
     /// Rings when the first of all that is waited for is due.
     void set_timer() {
         const bool over = phase_ == agent_phase::finished || left();
-        const auto look = phase_ == agent_phase::attaching ? deeds_.boot_ns() + look_ns : 0;
+        const bool starting = scheduler_.at() == scheduler_core::phase::starting;
+        const auto look = starting ? deeds_.boot_ns() + look_ns : 0;
         const auto next = over ? 0 : scheduler_.next(phase_ == agent_phase::body);
         const auto first = next == 0 || look == 0 ? next + look : std::min(next, look);
         const auto due = over                         ? 0

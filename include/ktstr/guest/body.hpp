@@ -635,7 +635,8 @@ result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit) {
                                                       "the state of the scheduler", limit);
     if (!answer)
         return std::move(answer).error();
-    return scheduler_state{std::move(answer->state), std::move(answer->name), answer->pid};
+    return scheduler_state{std::move(answer->state), std::move(answer->name), answer->pid,
+                           answer->partial};
 }
 
 scheduler_state require_scheduler_state(std::chrono::milliseconds limit) {

@@ -80,8 +80,9 @@ struct ask_scheduler {
 struct scheduler_answer {
     static constexpr auto datagram = datagram_type::scheduler;
     std::string state{}, name{};
+    std::optional<bool> partial{};
     std::optional<std::int32_t> pid{};
-    auto fields(auto& f) { return f(state, name, pid); }
+    auto fields(auto& f) { return f(state, name, partial, pid); }
 };
 
 /// Wait for the scheduler's end, so long.

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,7 @@
 namespace ktstr::guest {
 
 inline constexpr const char* sched_ext_name_path = "/sys/kernel/sched_ext/root/ops";
+inline constexpr const char* sched_ext_switch_path = "/sys/kernel/sched_ext/switch_all";
 inline constexpr const char* sched_ext_events_path = "/sys/kernel/sched_ext/root/events";
 inline constexpr const char* sched_ext_rejected_path = "/sys/kernel/sched_ext/nr_rejected";
 
@@ -93,6 +95,15 @@ public:
     /// The name of the BPF scheduler that is attached; empty when none is.
     [[nodiscard]] static std::string name() {
         return std::string(without_newline(read_kernel_file(sched_ext_name_path).value_or("")));
+    }
+
+    /// Whether only the tasks that ask for SCHED_EXT are the attached one's; nothing when none is attached,
+    /// or the kernel does not say.
+    [[nodiscard]] static std::optional<bool> partial() {
+        const auto all = read_kernel_file(sched_ext_switch_path);
+        if (!all || name().empty())
+            return std::nullopt;
+        return without_newline(*all) == "0";
     }
 
     /// The kernel's counters: those of the attached scheduler, which go with it, and of all.

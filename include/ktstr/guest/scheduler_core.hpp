@@ -36,6 +36,10 @@ public:
     virtual void drop_scheduler() = 0;              ///< kills its process and forgets it
     /// The kernel's word for where sched_ext is; nothing where it can't be asked.
     [[nodiscard]] virtual std::optional<std::string> scheduler_state() const = 0;
+    /// The attached one's name for itself; empty: none is.
+    [[nodiscard]] virtual std::string scheduler_ops() const = 0;
+    /// Whether the kernel gives it only the tasks that ask for it; nothing where it does not say.
+    [[nodiscard]] virtual std::optional<bool> scheduler_is_partial() const = 0;
     /// What its process said last that explains something; empty: nothing.
     [[nodiscard]] virtual std::string scheduler_words() const = 0;
     /// The kernel's counters of it, "NAME VALUE" each; empty where there are none any more.
@@ -67,6 +71,8 @@ public:
     static constexpr std::uint64_t leave_ns = 10'000'000'000U;
     /// How long a process has to follow a signal.
     static constexpr std::uint64_t obedience_ns = 2'000'000'000U;
+    /// Of ends that nobody waited for the first says what went wrong; a loop of them fills no memory.
+    static constexpr std::size_t most_buried = 16;
 
     explicit scheduler_core(scheduler_deeds& deeds) : deeds_(deeds) {}
 
@@ -87,23 +93,34 @@ public:
 
     /// True: the scheduler that was started is attached now.
     bool on_attached(const std::string& name, std::uint64_t now) {
-        if (!ordered_)
+        if (!ordered_ || is_foreign(name)) {
+            foreign_ = ordered_;
             return false;  // a body attached one of its own
+        }
+        bury();
         ops_ = name;
         const bool awaited = at_ == phase::starting;
         at_ = phase::attached;
         last_.reset();
-        fell_back_ns_.reset();
         if (awaited && !attach_ns_)
             attach_ns_ = now - started_ns_;
+        partial_ = deeds_.scheduler_is_partial();
         at_attach_ = deeds_.scheduler_counters();
         if (job_ && job_->what != scheduler_deed::detach && awaited)
             end_job();
         return awaited;
     }
 
+    /// Nobody heard the kernel's word for the attach that is awaited, and its state says that it is there.
+    bool on_attached_unheard(std::uint64_t now) {
+        if (at_ != phase::starting || foreign_ || deeds_.scheduler_state() != attached_state)
+            return false;
+        const auto name = deeds_.scheduler_ops();
+        return !name.empty() && on_attached(name, now);
+    }
+
     void on_leaving(std::uint64_t now) {
-        if (!ordered_ || at_ == phase::none)
+        if (!ordered_ || foreign_ || at_ == phase::none)
             return;
         // They vanish with the scheduler.
         at_end_ = deeds_.scheduler_counters();
@@ -114,17 +131,16 @@ public:
     }
 
     void on_ended(scx_ended end, std::uint64_t now) {
-        if (!ordered_ || at_ == phase::none)
+        if (std::exchange(foreign_, false) || !ordered_ || at_ == phase::none)
             return;
         at_ = phase::ended;
-        last_ = std::move(end.record);
-        fell_back_ns_ = end.fell_back_ns;
-        state_after_ = deeds_.scheduler_state().value_or("");
+        last_ = past_end{
+            std::move(end.record), end.fell_back_ns, deeds_.scheduler_state().value_or(""), {}};
         // Who takes it off wanted that, and not an error of it.
         const bool taken_off = job_ && takes_off(*job_);
-        business_ = !waiters_.empty() || (taken_off && !is_error(last_->kind));
+        business_ = !waiters_.empty() || (taken_off && !is_error(last_->record.kind));
         for (const auto& one : std::exchange(waiters_, {}))
-            deeds_.answer_exit(one.asker, last_);
+            deeds_.answer_exit(one.asker, last_->record);
         judge_at_ = 0;
         if (!business_)
             judge_after(now);
@@ -186,10 +202,18 @@ public:
     // ---- what a body wants ----
 
     void ask_exit(std::uint64_t asker, std::uint64_t limit_ns, std::uint64_t now) {
+        if (!buried_.empty()) {
+            deeds_.answer_exit(asker, buried_.front().record);
+            buried_.erase(buried_.begin());
+            judge_at_ = 0;
+            if (unwanted_end())
+                judge_after(now);
+            return;
+        }
         if (!ordered_ || at_ == phase::ended || at_ == phase::none) {
             business_ = true;
             judge_at_ = 0;
-            return deeds_.answer_exit(asker, last_);
+            return deeds_.answer_exit(asker, last_ ? std::optional(last_->record) : std::nullopt);
         }
         judge_at_ = 0;
         waiters_.push_back({asker, now + limit_ns});
@@ -238,6 +262,8 @@ public:
 
     /// Why the test fails, when its scheduler has ended and nobody wanted that.
     [[nodiscard]] std::optional<std::string> unwanted_end() const {
+        if (!buried_.empty())
+            return buried_.front().words + "; it was attached again after that";
         if (!ordered_ || !waiters_.empty() || job_)
             return std::nullopt;
         if (at_ == phase::ended && !business_)
@@ -258,7 +284,8 @@ public:
     [[nodiscard]] std::string why_not_attached() const {
         std::string words;
         if (last_ && failed_start_)
-            words = last_->reason + (last_->message.empty() ? "" : ": " + last_->message);
+            words = last_->record.reason +
+                    (last_->record.message.empty() ? "" : ": " + last_->record.message);
         if (const auto said = deeds_.scheduler_words(); words.empty() && !said.empty())
             words = said;
         words += words.empty() ? "" : "; ";
@@ -280,15 +307,20 @@ public:
         wire::scheduler_facts all;
         all.ops = ops_;
         all.attach_ns = attach_ns_;
-        all.fell_back_ns = fell_back_ns_;
-        all.state_after = state_after_;
-        if (last_) {
+        all.partial = partial_;
+        // One that nobody waited for says more than what came after it.
+        if (const auto* const end = !buried_.empty() ? &buried_.front()
+                                    : last_          ? &*last_
+                                                     : nullptr;
+            end != nullptr) {
             all.ended = true;
-            all.kind = std::string(to_text(last_->kind));
-            all.reason = last_->reason;
-            all.message = last_->message;
-            all.dump = last_->dump;
-            all.code = last_->code;
+            all.kind = std::string(to_text(end->record.kind));
+            all.reason = end->record.reason;
+            all.message = end->record.message;
+            all.dump = end->record.dump;
+            all.code = end->record.code;
+            all.fell_back_ns = end->fell_back_ns;
+            all.state_after = end->state_after;
         }
         all.output_dropped = deeds_.scheduler_output_dropped();
         all.counters =
@@ -307,6 +339,29 @@ private:
         std::uint64_t until_ns;
         int step;  ///< of the signals that were sent
     };
+
+    /// An end, and what was seen of it.
+    struct past_end {
+        scx_exit_record record{};
+        std::optional<std::uint64_t> fell_back_ns{};
+        std::string state_after{};  ///< the kernel's word right behind it
+        std::string words{};        ///< of one that was buried
+    };
+
+    /// Whether the one that the kernel calls `name` is none of the test's: its process is gone and nobody
+    /// started it again, or it is known under another name.
+    [[nodiscard]] bool is_foreign(const std::string& name) const {
+        return (!process_ && at_ != phase::attached && at_ != phase::starting) ||
+               (at_ != phase::attached && !ops_.empty() && name != ops_);
+    }
+
+    /// An end that is nobody's business stays what it is, whatever comes after it.
+    void bury() {
+        if (!last_ || business_ || buried_.size() >= most_buried)
+            return;
+        last_->words = words_of_end();
+        buried_.push_back(*std::exchange(last_, std::nullopt));
+    }
 
     [[nodiscard]] std::uint64_t scaled(std::uint64_t ns) const {
         return static_cast<std::uint64_t>(static_cast<double>(ns) * std::max(order_.dilation, 1.0));
@@ -328,9 +383,12 @@ private:
     }
 
     void start_again(std::uint64_t now) {
+        bury();
         last_.reset();
         business_ = false;
         judge_at_ = 0;
+        if (!buried_.empty())
+            judge_after(now);
         job_->until_ns = now + order_.timeout_ms * 1'000'000U;
         if (auto started = begin(now); !started)
             fail_job(started.error().message());
@@ -345,6 +403,8 @@ private:
 
     void job_is_late(std::uint64_t now) {
         if (at_ == phase::starting) {
+            if (on_attached_unheard(now))
+                return;
             failed_start_ = true;
             at_ = phase::none;
             return fail_job("it did not attach in " + std::to_string(order_.timeout_ms) + " ms; " +
@@ -368,7 +428,8 @@ private:
     void end_job() { deeds_.answer_done(std::exchange(job_, std::nullopt)->asker); }
     void fail_job(const std::string& words) {
         business_ = true;  // the body hears of it, and fails by that
-        judge_at_ = 0;
+        if (buried_.empty())
+            judge_at_ = 0;
         if (std::exchange(process_, false))
             deeds_.drop_scheduler();
         deeds_.refuse(std::exchange(job_, std::nullopt)->asker, scheduler_error::cause::attach,
@@ -387,12 +448,13 @@ private:
         return process_ || process_end_.empty() ? "" : "; its process " + process_end_;
     }
     [[nodiscard]] std::string words_of_end() const {
-        std::string words = named() + " ended: " + last_->reason;
-        if (!last_->message.empty())
-            words += ": " + last_->message;
-        if (last_->code != 0)
-            words += " (code " + std::to_string(last_->code) + ')';
-        if (last_->kind == scx_exit_kind::unregistered)
+        const auto& end = last_->record;
+        std::string words = named() + " ended: " + end.reason;
+        if (!end.message.empty())
+            words += ": " + end.message;
+        if (end.code != 0)
+            words += " (code " + std::to_string(end.code) + ')';
+        if (end.kind == scx_exit_kind::unregistered)
             words += process();
         return words;
     }
@@ -429,9 +491,11 @@ private:
     std::string ops_{};          ///< the scheduler's name for itself
     std::uint64_t started_ns_ = 0;
     std::optional<std::uint64_t> attach_ns_{};  ///< what the first attach took
-    std::optional<scx_exit_record> last_{};     ///< of the last end, until it is attached again
-    std::optional<std::uint64_t> fell_back_ns_{};
-    std::string state_after_{};
+    std::optional<past_end> last_{};            ///< the last one, until it is attached again
+    std::vector<past_end>
+        buried_{};  ///< before it was attached again, and nobody has asked for them
+    std::optional<bool> partial_{};                    ///< only tasks that ask for it are its own
+    bool foreign_ = false;                             ///< the attached one is none of the test's
     std::vector<std::string> at_attach_{}, at_end_{};  ///< the kernel's counters
     std::vector<waiter> waiters_{};
     std::optional<job> job_{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Hears what the kernel says of BPF schedulers, so that nobody has to poll and no scheduler has to
-// cooperate: a uevent says that one is attached, events of a tracefs instance of its own how one ends.
+// cooperate: a uevent says that one is attached, events of a tracefs instance of its own how one ends, and
+// another one holds the dumps, which may be long: they can't push out the record that comes behind them.
 // The kernel's log is the second witness, for a kernel without those events. Guest side.
 //
 // Attached: the kernel sends the uevent add@/kernel/sched_ext/root as the last step of an enable, after
@@ -38,25 +39,23 @@ public:
             return;
         listen_for_uevents();
         scx_sources sources;
-        if (::mkdir(instance, 0700) == 0 || errno == EEXIST) {
-            const std::string root = instance;
-            sources.claim = turn_on("sched_ext/sched_ext_exit");
-            (void)turn_on("sched_ext/sched_ext_dump");
-            sources.record =
-                probe(
-                    "f:ktstr/scx_end scx_log_sched_disable kind=sch->exit_info->kind "
-                    "code=sch->exit_info->exit_code reason=+0(sch->exit_info->reason):string "
-                    "msg=+0(sch->exit_info->msg):string") &&
-                turn_on("ktstr/scx_end");
-            sources.down =
-                probe("f:ktstr/scx_down scx_disable_workfn%return") && turn_on("ktstr/scx_down");
-            // Wake a reader for a single event; keep the first events of a flood, which name the cause.
-            (void)write_kernel_file(root + "/buffer_percent", "0");
-            (void)write_kernel_file(root + "/buffer_size_kb", "256");
-            (void)write_kernel_file(root + "/options/overwrite", "0");
-            (void)write_kernel_file(root + "/trace_clock", "mono");
-            trace_ = unique_fd(
-                ::open((root + "/trace_pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+        // Woken by a single event of an end; a dump is read with it.
+        trace_ = open_instance(end_instance, "64", "0");
+        if (trace_) {
+            sources.claim = turn_on(end_instance, "sched_ext/sched_ext_exit");
+            const std::string end = "f:ktstr/scx_end scx_log_sched_disable ";
+            const std::string facts =
+                "kind=sch->exit_info->kind code=sch->exit_info->exit_code "
+                "reason=+0(sch->exit_info->reason):string msg=+0(sch->exit_info->msg):string";
+            // Kernels with sub-schedulers call the same for each of them; others have no levels.
+            sources.record = (probe(end + "level=sch->level " + facts) || probe(end + facts)) &&
+                             turn_on(end_instance, "ktstr/scx_end");
+            sources.down = (probe("f:ktstr/scx_down scx_root_disable%return") ||
+                            probe("f:ktstr/scx_down scx_disable_workfn%return")) &&
+                           turn_on(end_instance, "ktstr/scx_down");
+            dump_ = open_instance(dump_instance, "256", "50");
+            if (dump_)
+                (void)turn_on(dump_instance, "sched_ext/sched_ext_dump");
         }
         if (!trace_)
             sources = {};
@@ -71,6 +70,7 @@ public:
     [[nodiscard]] bool armed() const { return static_cast<bool>(uevents_); }
     [[nodiscard]] int uevent_fd() const noexcept { return uevents_.get(); }
     [[nodiscard]] int trace_fd() const noexcept { return trace_.get(); }
+    [[nodiscard]] int dump_fd() const noexcept { return dump_.get(); }
     [[nodiscard]] int log_fd() const noexcept { return log_.get(); }
 
     /// Reads all there is and calls `on` with each piece of news.
@@ -88,7 +88,22 @@ public:
     [[nodiscard]] bool must_look() const { return words_.must_look(); }
 
 private:
-    static constexpr const char* instance = "/sys/kernel/tracing/instances/ktstr-sched-ext";
+    static constexpr const char* end_instance = "/sys/kernel/tracing/instances/ktstr-sched-ext";
+    static constexpr const char* dump_instance =
+        "/sys/kernel/tracing/instances/ktstr-sched-ext-dump";
+
+    /// A trace of its own, to be read; none where that can't be.
+    static unique_fd open_instance(const std::string& root, std::string_view kib_per_cpu,
+                                   std::string_view wakes_at_percent) {
+        if (::mkdir(root.c_str(), 0700) != 0 && errno != EEXIST)
+            return {};
+        // Keep the first events of a flood, which name the cause.
+        (void)write_kernel_file(root + "/buffer_percent", wakes_at_percent);
+        (void)write_kernel_file(root + "/buffer_size_kb", kib_per_cpu);
+        (void)write_kernel_file(root + "/options/overwrite", "0");
+        (void)write_kernel_file(root + "/trace_clock", "mono");
+        return unique_fd(::open((root + "/trace_pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    }
 
     void listen_for_uevents() {
         uevents_ = unique_fd(
@@ -99,6 +114,9 @@ private:
         if (uevents_ && ::bind(uevents_.get(), reinterpret_cast<const sockaddr*>(&address),
                                sizeof address) != 0)
             uevents_.reset();
+        // All devices of a machine that come and go at once must not push out the word that is waited for.
+        const int room = 4 << 20;
+        (void)::setsockopt(uevents_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
     }
 
     static bool probe(const std::string& definition) {
@@ -108,22 +126,31 @@ private:
         return fd &&
                ::write(fd.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size());
     }
-    static bool turn_on(const std::string& event) {
-        return static_cast<bool>(
-            write_kernel_file(std::string(instance) + "/events/" + event + "/enable", "1"));
+    static bool turn_on(const std::string& instance, const std::string& event) {
+        return static_cast<bool>(write_kernel_file(instance + "/events/" + event + "/enable", "1"));
     }
 
-    void read_trace() {
+    /// Calls `on` with all that there is to read.
+    template <class On>
+    static void drain(const unique_fd& from, const On& on) {
         char bytes[16384];
-        for (int reads = 0; trace_ && reads < 256; ++reads) {
-            const auto n = ::read(trace_.get(), bytes, sizeof bytes);
+        for (int reads = 0; from && reads < 256; ++reads) {
+            const auto n = ::read(from.get(), bytes, sizeof bytes);
             if (n < 0 && errno == EINTR)
                 continue;
             if (n <= 0)
                 break;
-            words_.trace({bytes, static_cast<std::size_t>(n)}, false);
+            on(std::string_view(bytes, static_cast<std::size_t>(n)));
         }
-        words_.trace({}, true);
+    }
+
+    void read_trace() {
+        // A dump comes before the record of its end: what is read of it after that record is whole.
+        std::string ends;
+        drain(trace_, [&ends](std::string_view bytes) { ends += bytes; });
+        drain(dump_, [this](std::string_view bytes) { words_.dump(bytes, false); });
+        words_.dump({}, true);
+        words_.trace(ends, true);
     }
 
     void read_uevents() {
@@ -166,7 +193,7 @@ private:
             words_.looked_disabled();
     }
 
-    unique_fd uevents_, trace_, log_;
+    unique_fd uevents_, trace_, dump_, log_;
     scx_words words_;
 };
 

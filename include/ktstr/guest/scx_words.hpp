@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -145,34 +146,27 @@ public:
 
     explicit scx_words(scx_sources sources = {}) : sources_(sources) {}
 
-    /// What a read of the trace gave. `drained`: there is no more for now, so the last event is whole.
-    void trace(std::string_view bytes, bool drained) {
-        while (!bytes.empty()) {
-            const auto end = std::min(bytes.find('\n'), bytes.size());
-            line_ += bytes.substr(0, end);
-            if (end == bytes.size())
-                break;
-            bytes.remove_prefix(end + 1);
-            end_of_line();
-        }
-        if (drained) {
-            if (!line_.empty())
-                end_of_line();
-            take_event();
-        }
-    }
+    /// What a read of the trace gave. `drained`: there is no more for now, so the last event is whole. Whatever the
+    /// dump's own trace holds comes first.
+    void trace(std::string_view bytes, bool drained) { read(events_, bytes, drained); }
+    /// The same for the trace that holds dumps alone.
+    void dump(std::string_view bytes, bool drained) { read(dumps_, bytes, drained); }
 
-    /// A uevent: "add@/kernel/sched_ext/root\0ACTION=add\0...\0SCXOPS=simple\0".
+    /// A uevent: "add@/kernel/sched_ext/root\0ACTION=add\0...\0SCXOPS=simple\0". Called when the trace was
+    /// read, as far as it goes: the kernel sends `remove` before the last event of an end, so an `add` that no
+    /// `remove` follows is newer than every end that is known.
     void uevent(std::string_view message) {
         constexpr std::string_view root = "@/kernel/sched_ext/root";
         const auto head = message.substr(0, message.find('\0'));
         if (!head.ends_with(root))
             return;
         const auto action = head.substr(0, head.size() - root.size());
-        if (action == "remove") {
+        if (action == "remove" && attached_ && coming_.empty()) {
             removed_ = true;
-            return settle();
+            return;
         }
+        if (action == "remove")
+            return coming_.push_back({});
         if (action != "add")
             return;
         std::string name;
@@ -183,8 +177,7 @@ public:
                 name = field.substr(key.size());
             rest.remove_prefix(std::min(field.size() + 1, rest.size()));
         }
-        attached_ = true;
-        news_.push_back({.what = scx_news::kind::attached, .name = std::move(name)});
+        coming_.push_back({std::move(name)});
     }
 
     /// A line of the kernel's log, without its stamp. Counts where the probe on the record is missing.
@@ -209,7 +202,12 @@ public:
     }
 
     /// What happened since the last call.
-    [[nodiscard]] std::vector<scx_news> take() { return std::exchange(news_, {}); }
+    [[nodiscard]] std::vector<scx_news> take() {
+        take_uevents();
+        begun_at_.reset();
+        short_lived_.reset();
+        return std::exchange(news_, {});
+    }
 
     /// Whether an end is on its way and no event will say that it has come: the state has to be looked at.
     [[nodiscard]] bool must_look() const {
@@ -222,24 +220,84 @@ public:
     }
 
 private:
-    void end_of_line() {
-        if (const auto parsed = detail::parse_trace_line(line_)) {
-            take_event();
-            event_ns_ = parsed->ns;
-            event_ = parsed->event;
-            text_ = parsed->text;
-        } else if (!event_.empty()) {
-            text_ += '\n';
-            text_ += line_;
+    /// A trace that is read, and its event that may still go on.
+    struct stream {
+        std::string line{}, event{}, text{};
+        std::uint64_t ns = 0;
+    };
+
+    void read(stream& from, std::string_view bytes, bool drained) {
+        while (!bytes.empty()) {
+            const auto end = std::min(bytes.find('\n'), bytes.size());
+            from.line += bytes.substr(0, end);
+            if (end == bytes.size())
+                break;
+            bytes.remove_prefix(end + 1);
+            end_of_line(from);
         }
-        line_.clear();
+        if (drained) {
+            if (!from.line.empty())
+                end_of_line(from);
+            take_event(from);
+        }
     }
 
-    void take_event() {
-        if (event_.empty())
+    void end_of_line(stream& from) {
+        if (const auto parsed = detail::parse_trace_line(from.line)) {
+            const auto ns = parsed->ns;
+            std::string event(parsed->event), text(parsed->text);
+            take_event(from);
+            from.ns = ns;
+            from.event = std::move(event);
+            from.text = std::move(text);
+        } else if (!from.event.empty()) {
+            from.text += '\n';
+            from.text += from.line;
+        }
+        from.line.clear();
+    }
+
+    /// Puts attaches where they belong among the ends that the trace has told.
+    void take_uevents() {
+        while (!coming_.empty()) {
+            const bool add = coming_.front().has_value();
+            const bool gone_again = add && coming_.size() > 1 && !coming_[1];
+            if (!add) {
+                removed_ = attached_;
+            } else if (attached_) {
+                if (leaving_ || removed_)
+                    return;  // the next one; the end of this one is not told yet
+                tell_attached(news_.size());
+            } else if (leaving_) {
+                // It came and is leaving before anybody looked. Whoever knows that already needs no more.
+                if (const auto at = std::exchange(begun_at_, std::nullopt))
+                    tell_attached(*at);
+                attached_ = true;
+            } else if (gone_again && short_lived_) {
+                // Its whole life is told, but for its beginning.
+                if (*short_lived_ < news_.size())
+                    news_.insert(news_.begin() + static_cast<std::ptrdiff_t>(*short_lived_),
+                                 {.what = scx_news::kind::attached, .name = *coming_.front()});
+                short_lived_.reset();
+                coming_.pop_front();  // and its `remove`
+            } else {
+                tell_attached(news_.size());
+            }
+            coming_.pop_front();
+        }
+    }
+    void tell_attached(std::size_t at) {
+        attached_ = true;
+        removed_ = false;
+        news_.insert(news_.begin() + static_cast<std::ptrdiff_t>(at),
+                     {.what = scx_news::kind::attached, .name = *coming_.front()});
+    }
+
+    void take_event(stream& from) {
+        if (from.event.empty())
             return;
-        const auto name = std::exchange(event_, {});
-        const auto text = std::exchange(text_, {});
+        const auto name = std::exchange(from.event, {});
+        const auto text = std::exchange(from.text, {});
         if (name == "sched_ext_exit") {
             // A sub-scheduler's end is its parent's business.
             if (const auto level = detail::number_behind<std::int32_t>(text, " level ");
@@ -248,7 +306,7 @@ private:
             const auto kind = detail::number_behind<std::uint32_t>(text, " kind ");
             if (!kind)
                 return;
-            leave(event_ns_);
+            leave(from.ns);
             record_.kind = scx_kind_of(*kind);
             number_ = kind;
         } else if (name == "sched_ext_dump") {
@@ -259,14 +317,20 @@ private:
         } else if (name == "scx_end") {
             take_record(text);
         } else if (name == "scx_down" && leaving_ && has_record_) {
-            down_ns_ = event_ns_;
+            down_ns_ = from.ns;
             down_ = true;
             settle();
         }
     }
 
-    /// ` (scx_log_sched_disable+0x4/0x9b) kind=64 code=0 reason="..." msg="..."`
+    /// ` (scx_log_sched_disable+0x4/0x9b) level=0 kind=64 code=0 reason="..." msg="..."`; an older kernel
+    /// has no levels.
     void take_record(std::string_view text) {
+        // A sub-scheduler's end is its parent's business.
+        if (const auto level =
+                detail::number_behind<std::int32_t>(text.substr(0, text.find(" kind=")), " level=");
+            level && *level != 0)
+            return;
         const auto number = detail::number_behind<std::uint32_t>(text, " kind=");
         const auto code = detail::number_behind<std::int64_t>(text, " code=");
         constexpr std::string_view reason_key = " reason=\"", message_key = "\" msg=\"";
@@ -276,7 +340,6 @@ private:
         if (!number || reason == text.npos || message == text.npos ||
             end < message + message_key.size())
             return;
-        // A sub-scheduler that goes down with its parent has another kind.
         if (leaving_ && number_ && *number_ != *number)
             return;
         leave(std::nullopt);
@@ -294,6 +357,7 @@ private:
         if (std::exchange(leaving_, true))
             return;
         claim_ns_ = ns;
+        begun_at_ = news_.size();
         news_.push_back({.what = scx_news::kind::leaving});
     }
 
@@ -314,17 +378,22 @@ private:
         if (claim_ns_ && down_ns_ && *down_ns_ >= *claim_ns_)
             end.end.fell_back_ns = *down_ns_ - *claim_ns_;
         news_.push_back(std::move(end));
-        const auto sources = sources_;
-        auto news = std::move(news_);
-        *this = scx_words(sources);
-        news_ = std::move(news);
+        scx_words next(sources_);
+        next.news_ = std::move(news_);
+        next.coming_ = std::move(coming_);
+        // What is read of its trace beyond this event is the next one's.
+        next.events_ = std::move(events_);
+        if (!attached_)
+            next.short_lived_ = begun_at_ ? begun_at_ : next.news_.size();
+        *this = std::move(next);
     }
 
     scx_sources sources_;
     std::vector<scx_news> news_;
-    // The event that may still go on.
-    std::string line_, event_, text_;
-    std::uint64_t event_ns_ = 0;
+    std::deque<std::optional<std::string>> coming_;  ///< uevents: the name of an add, or a remove
+    // Of this round, in news_: where the end under way was told, and a whole end without an attach.
+    std::optional<std::size_t> begun_at_, short_lived_;
+    stream events_, dumps_;
     // The end that is under way.
     scx_exit_record record_;
     std::string dump_, log_name_;

@@ -21,6 +21,9 @@ struct scheduler_state {
     std::string name{};   ///< of the BPF scheduler that is attached; empty: none is
     std::optional<int>
         pid{};  ///< of the process that the test's `scheduler` started, while it lives
+    /// Whether only the tasks that ask for SCHED_EXT are the attached one's (SCX_OPS_SWITCH_PARTIAL); nothing
+    /// when none is attached.
+    std::optional<bool> partial{};
 };
 
 /// What a body asked of its scheduler and could not have.
@@ -74,6 +77,12 @@ public:
         return detail::require_scheduler_state(patience()).name;
     }
 
+    /// Whether the attached scheduler leaves alone all tasks that do not ask for SCHED_EXT
+    /// (SCX_OPS_SWITCH_PARTIAL): workers that set no such policy run under the kernel's own class then.
+    [[nodiscard]] bool partial() const {
+        return detail::require_scheduler_state(patience()).partial.value_or(false);
+    }
+
     /// Asks the scheduler's process to end, first with SIGINT, and returns when the kernel has taken the
     /// scheduler off. That end is the test's own and no failure.
     void detach() const { deed(scheduler_deed::detach); }
@@ -88,7 +97,8 @@ public:
 
     /// Waits until the scheduler has ended and says how, by the kernel's record; at once when it has ended
     /// already. Nothing: it has not in that time, which follows the machine's speed. An end that somebody
-    /// waits for is the test's business and no failure; one that nobody asks for within a second is.
+    /// waits for is the test's business and no failure; one that nobody asks for within a second is, also
+    /// when the scheduler was attached again meanwhile. A limit beyond a day is a day.
     [[nodiscard]] std::optional<scx_exit_record> wait_exit(std::chrono::milliseconds limit) const {
         return detail::wait_for_scheduler_exit(scaled(limit), patience());
     }
@@ -98,8 +108,9 @@ private:
         detail::do_to_scheduler(what, 0, scaled(std::chrono::milliseconds(60'000)));
     }
     [[nodiscard]] std::chrono::milliseconds scaled(std::chrono::milliseconds limit) const {
-        return std::chrono::milliseconds(
-            static_cast<long>(static_cast<double>(limit.count()) * dilation_));
+        constexpr double day = 86'400'000;
+        const double ms = static_cast<double>(limit.count()) * dilation_;
+        return std::chrono::milliseconds(static_cast<long>(ms < 0 ? 0 : ms > day ? day : ms));
     }
     [[nodiscard]] std::chrono::milliseconds patience() const {
         return scaled(std::chrono::milliseconds(5000));

@@ -138,6 +138,7 @@ struct scheduler_facts {
     static constexpr auto type = message_type::scheduler_facts;
     std::string ops{};                         ///< its name for itself; empty: never attached
     std::optional<std::uint64_t> attach_ns{};  ///< from the start of its process to its attach
+    std::optional<bool> partial{};             ///< only the tasks that ask for it were its own
     bool ended = false;                        ///< the rest but the counters is about its end
     std::string kind{};                        ///< see scx_exit_kind
     std::string reason{}, message{}, dump{};
@@ -148,7 +149,7 @@ struct scheduler_facts {
     std::vector<std::string> counters{};
     std::uint64_t output_dropped = 0;  ///< bytes of its output beyond max_scheduler_output
     auto fields(auto& f) {
-        return f(ops, attach_ns, ended, kind, reason, message, dump, code, fell_back_ns,
+        return f(ops, attach_ns, partial, ended, kind, reason, message, dump, code, fell_back_ns,
                  state_after, counters, output_dropped);
     }
 };
@@ -224,7 +225,7 @@ struct run_test {
     std::string scheduler{};  ///< path in the guest, empty: the kernel's own
     std::vector<std::string> scheduler_args{};
     std::string scheduler_name{};        ///< what its definition calls it
-    std::vector<std::string> sysctls{};  ///< "kernel.NAME=VALUE", set before it starts
+    std::vector<std::string> sysctls{};  ///< "kernel.NAME=VALUE", set before it or the body starts
     auto fields(auto& f) {
         return f(name, topology, distances, seed, duration_ms, timeout_ms, dilation, prove_topology,
                  scheduler, scheduler_args, scheduler_name, sysctls);

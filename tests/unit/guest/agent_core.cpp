@@ -23,7 +23,9 @@ struct fake : agent_deeds {
     std::uint64_t now = 1;
     std::uint64_t timer_ns = 0;
     std::optional<std::string> state;  ///< of the scheduler, while it runs
-    std::string words;                 ///< its last ones
+    std::string ops = "simple";        ///< its name, while it is attached
+    std::optional<bool> partial;
+    std::string words;  ///< its last ones
     std::vector<std::string> counters, answers;
     std::optional<int> cpus = 1;
     bool elsewhere = false;
@@ -57,6 +59,8 @@ struct fake : agent_deeds {
         state.reset();
     }
     [[nodiscard]] std::optional<std::string> scheduler_state() const override { return state; }
+    [[nodiscard]] std::string scheduler_ops() const override { return ops; }
+    [[nodiscard]] std::optional<bool> scheduler_is_partial() const override { return partial; }
     [[nodiscard]] std::string scheduler_words() const override { return words; }
     [[nodiscard]] std::vector<std::string> scheduler_counters() const override { return counters; }
     [[nodiscard]] std::uint64_t scheduler_output_dropped() const override { return 7; }
@@ -110,9 +114,9 @@ struct trial {
         REQUIRE(core.phase() == agent_phase::body);
         return *this;
     }
-    trial& attaches() {
+    trial& attaches(std::string name = "simple") {
         deeds.state = "enabled";
-        core.on_scheduler_news({.what = scx_news::kind::attached, .name = "simple"});
+        core.on_scheduler_news({.what = scx_news::kind::attached, .name = std::move(name)});
         return *this;
     }
     trial& is_leaving() {
@@ -361,6 +365,13 @@ TEST_CASE("sysctls are set before the scheduler starts, and one that can't be is
     t.welcomed().hears(order);
     CHECK(t.deeds.did ==
           std::vector<std::string>{"sysctl kernel.a=1", "sysctl kernel.b=2", "scheduler"});
+    // The kernel's own has some, too.
+    trial own;
+    auto without = order;
+    without.scheduler.clear();
+    own.welcomed().hears(without);
+    CHECK(own.deeds.did ==
+          std::vector<std::string>{"sysctl kernel.a=1", "sysctl kernel.b=2", "body"});
     bad.deeds.startable = false;
     bad.welcomed().hears(order);
     CHECK(bad.outcome().reason == reason::infrastructure);
@@ -556,6 +567,103 @@ TEST_CASE("a body detaches, attaches and kills its scheduler", "[agent]") {
     trial none;
     none.runs().core.on_ask_deed(1, scheduler_deed::detach, 0);
     CHECK(none.deeds.answers.back().find("no scheduler") != std::string::npos);
+}
+
+TEST_CASE("an end that nobody waits for stays one when it is attached again", "[agent]") {
+    // Its loader attaches it again by itself, or the body does.
+    for (const bool by_body : {false, true}) {
+        trial t;
+        t.runs("/s").is_leaving().ends(scx_exit_kind::error, "runtime error", "why");
+        if (by_body) {
+            t.core.on_ask_deed(1, scheduler_deed::attach, 0);
+            t.core.on_scheduler_end("exited with status 0");
+        }
+        t.attaches();
+        CHECK((!by_body || t.deeds.answers == std::vector<std::string>{"1 done"}));
+        t.deeds.timer_ns = scheduler_core::grace_ns;
+        t.rings();
+        CHECK(t.times("kill body") == 1);
+        t.core.on_body_end({.verdict = verdict::fail, .reason = reason::signal});
+        CHECK(t.outcome().reason == reason::scheduler_exit);
+        CHECK(t.outcome().message ==
+              "the scheduler simple ended: runtime error: why; it was attached again after that");
+        const auto facts = t.said<wire::scheduler_facts>().at(0);
+        CHECK((facts.ended && facts.kind == "error" && facts.message == "why"));
+        CHECK((facts.fell_back_ns == 5 && facts.state_after == "disabled"));
+    }
+
+    // A body that ends at once, and one that asks after all: each end is asked for once.
+    trial quick, asks;
+    quick.runs("/s").is_leaving().ends(scx_exit_kind::error, "runtime error", "why");
+    quick.attaches().core.on_body_end(passed);
+    CHECK(quick.outcome().reason == reason::scheduler_exit);
+
+    asks.runs("/s");
+    for (const char* message : {"one", "two"})
+        asks.is_leaving().ends(scx_exit_kind::unregistered_bpf, "r", message).attaches();
+    asks.core.on_ask_exit(4, 5000);
+    asks.core.on_ask_exit(5, 5000);
+    CHECK(asks.deeds.answers == std::vector<std::string>{"4 one", "5 two"});
+    CHECK(asks.deeds.timer_ns > scheduler_core::grace_ns);
+    asks.core.on_body_end(passed);
+    CHECK(asks.outcome().verdict == verdict::pass);
+    CHECK_FALSE(asks.said<wire::scheduler_facts>().at(0).ended);
+
+    trial one_left;
+    one_left.runs("/s");
+    for (const char* message : {"one", "two"})
+        one_left.is_leaving().ends(scx_exit_kind::unregistered_bpf, "r", message).attaches();
+    one_left.core.on_ask_exit(4, 5000);
+    CHECK(one_left.deeds.timer_ns == scheduler_core::grace_ns);
+    one_left.core.on_body_end(passed);
+    CHECK(one_left.outcome().message.find("ended: r: two;") != std::string::npos);
+}
+
+TEST_CASE("a scheduler of the body's own is not taken for the test's", "[agent]") {
+    trial t;
+    t.runs("/s").core.on_ask_deed(1, scheduler_deed::detach, 0);
+    t.unregisters().core.on_scheduler_end("exited with status 0");
+    // Even one of the same name: nobody has started the test's again.
+    t.attaches().core.on_ask_deed(2, scheduler_deed::detach, 0);
+    CHECK(t.deeds.answers == std::vector<std::string>{"1 done", "2 mistake: it is not attached"});
+    t.is_leaving().ends(scx_exit_kind::error, "runtime error", "the body's own");
+    // One that came first is in the way of the test's, and its state is not that one's.
+    t.core.on_ask_deed(3, scheduler_deed::attach, 0);
+    t.attaches("mine").rings();
+    CHECK(t.deeds.answers.size() == 2);
+    t.core.on_scheduler_end("exited with status 1");
+    CHECK(t.deeds.answers.back().starts_with("3 not attached: "));
+    t.is_leaving().ends(scx_exit_kind::error, "runtime error", "the body's own");
+    t.core.on_body_end(passed);
+    CHECK(t.outcome().verdict == verdict::pass);
+    CHECK(t.said<wire::scheduler_facts>().at(0).message.empty());
+}
+
+TEST_CASE("an attach of the body's that nobody heard of is seen", "[agent]") {
+    trial t;
+    t.runs("/s").core.on_ask_deed(1, scheduler_deed::restart, 0);
+    t.unregisters().core.on_scheduler_end("exited with status 0");
+    t.deeds.state = "enabled";
+    t.deeds.ops = "another";  // the state is of another one
+    t.rings();
+    CHECK(t.deeds.answers.empty());
+    t.is_leaving().ends(scx_exit_kind::unregistered, "r");
+    t.deeds.state = "enabled";
+    t.deeds.ops = "simple";
+    t.rings();
+    CHECK(t.deeds.answers == std::vector<std::string>{"1 done"});
+    t.core.on_body_end(passed);
+    CHECK(t.outcome().verdict == verdict::pass);
+}
+
+TEST_CASE("a scheduler that runs only those who ask for it is told of", "[agent]") {
+    for (const auto partial : {std::optional(true), std::optional(false), std::optional<bool>()}) {
+        trial t;
+        t.deeds.partial = partial;
+        t.runs("/s").core.on_body_end(passed);
+        CHECK(t.outcome().verdict == verdict::pass);
+        CHECK(t.said<wire::scheduler_facts>().at(0).partial == partial);
+    }
 }
 
 TEST_CASE("an error is no detach, whoever was detaching", "[agent]") {

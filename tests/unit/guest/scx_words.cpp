@@ -123,6 +123,75 @@ TEST_CASE("a sub-scheduler's end is not the scheduler's", "[scx]") {
     std::string parent(record);
     parent.replace(parent.find("kind=64"), 7, "kind=68");
     CHECK(hear(std::string(claim) + parent + std::string(down)).size() == 1);
+    // One that goes by itself has the same kinds as its parent.
+    std::string its(record);
+    its.replace(its.find("kind=64"), 7, "level=2 kind=64");
+    CHECK(hear(sub + its).empty());
+    CHECK(hear(std::string(claim) + its + std::string(down)).size() == 1);
+    its.replace(its.find("level=2"), 7, "level=0");
+    CHECK(hear(std::string(claim) + its + std::string(down)).size() == 2);
+}
+
+TEST_CASE("an attach that is over is no attach, and the next one comes behind the end", "[scx]") {
+    const std::string end = std::string(claim) + std::string(record) + std::string(down);
+    const auto add = uevent("add", "/kernel/sched_ext/root");
+    const auto remove = uevent("remove", "/kernel/sched_ext/root");
+    using kind = scx_news::kind;
+    const auto kinds = [](scx_words& words) {
+        std::vector<kind> all;
+        for (const auto& one : words.take())
+            all.push_back(one.what);
+        return all;
+    };
+    const std::vector life{kind::attached, kind::leaving, kind::ended};
+
+    // Its whole life between two looks, and that of the next one.
+    scx_words words(all);
+    words.trace(end, true);
+    for (const auto& one : {add, remove})
+        words.uevent(one);
+    CHECK(kinds(words) == life);
+    words.trace(end, true);
+    for (const auto& one : {add, remove, add})
+        words.uevent(one);
+    CHECK(kinds(words) == std::vector{kind::attached, kind::leaving, kind::ended, kind::attached});
+    words.trace(claim, true);
+    CHECK(kinds(words) == std::vector{kind::leaving});
+    words.trace(std::string(record) + std::string(down), true);
+    words.uevent(remove);
+    CHECK(kinds(words) == std::vector{kind::ended});
+
+    // It is known to leave before it is known to have come.
+    scx_words late(all);
+    late.trace(claim, true);
+    late.uevent(add);
+    CHECK(kinds(late) == std::vector{kind::attached, kind::leaving});
+    late.uevent(remove);
+    late.uevent(add);
+    CHECK(kinds(late).empty());  // the next one, before the end of this one is told
+    late.trace(std::string(record) + std::string(down), true);
+    CHECK(kinds(late) == std::vector{kind::ended, kind::attached});
+
+    // One that did not come up, and one that did.
+    scx_words again(all);
+    again.trace(end, true);
+    CHECK(kinds(again) == std::vector{kind::leaving, kind::ended});
+    again.uevent(add);
+    CHECK(kinds(again) == std::vector{kind::attached});
+}
+
+TEST_CASE("a dump in a trace of its own is its end's", "[scx]") {
+    std::string exit(claim), end(record);
+    exit.replace(exit.find("kind 64"), 7, "kind 1026");
+    end.replace(end.find("kind=64"), 7, "kind=1026");
+    scx_words words(all);
+    words.dump("             zoo-37      [001] d.h2.    12.000001: sched_ext_dump: one\n", false);
+    words.dump("             zoo-37      [001] d.h2.    12.000001: sched_ext_dump: tw", false);
+    words.dump("o\n", true);
+    words.trace(exit + end + std::string(down), true);
+    const auto news = words.take();
+    REQUIRE(news.size() == 2);
+    CHECK(news[1].end.record.dump == "one\ntwo\n");
 }
 
 TEST_CASE("what is no event is no news", "[scx]") {

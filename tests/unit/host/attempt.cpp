@@ -85,6 +85,8 @@ public:
     }
     trial& collects() {
         begins_body();
+        if (!last.settled && attempt_.seen().scheduler_ordered)
+            say(wire::scheduler_facts{.ops = "simple"});
         enter(wire::guest_stage::collecting);
         return *this;
     }
@@ -168,6 +170,7 @@ TEST_CASE("a guest that does all in turn is believed", "[attempt]") {
     t.say(wire::output{wire::stream::out, "hello\n"});
     CHECK(std::get<test_output>(t.last.publish.at(0)).bytes == "hello\n");
     t.say(wire::log{"a remark"});
+    t.say(wire::scheduler_facts{.ops = "simple"});
     t.enter(wire::guest_stage::collecting);
     CHECK_FALSE(t.last.settled);
     t.end(reason::none);
@@ -570,6 +573,17 @@ TEST_CASE("facts of a scheduler are told once, and of a scheduler that the test 
     twice.say(facts);
     twice.say(facts);
     CHECK(twice.broke_the_link());
+
+    // A pass without a word of the attach is none.
+    for (const bool with_facts : {false, true}) {
+        trial unproved;
+        unproved.begins_body();
+        if (with_facts)
+            unproved.say(wire::scheduler_facts{});
+        unproved.enter(wire::guest_stage::collecting);
+        unproved.end(reason::none);
+        CHECK(unproved.why() == reason::infrastructure);
+    }
 
     trial without(false, true, false);
     without.begins_body();

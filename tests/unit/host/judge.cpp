@@ -56,6 +56,24 @@ evidence evidence_of(reason why) {
 
 }  // namespace
 
+TEST_CASE("a pass under a scheduler needs a proof that it was attached", "[judge]") {
+    for (const bool expect_fail : {false, true}) {
+        auto e = said(expect_fail ? reason::check : reason::none, expect_fail ? "a check" : "");
+        e.expect_fail = expect_fail;
+        CHECK(judge(e).result == verdict::pass);  // no scheduler, no proof
+        e.scheduler_ordered = true;
+        CHECK(judge(e).result == verdict::inconclusive);
+        CHECK(judge(e).why == reason::infrastructure);
+        CHECK(judge(e).message.find("did not prove") != std::string::npos);
+        e.attached = "simple";
+        CHECK(judge(e).result == verdict::pass);
+    }
+    // A failure needs none.
+    auto e = said(reason::scheduler_attach, "why");
+    e.scheduler_ordered = true;
+    CHECK(judge(e).why == reason::scheduler_attach);
+}
+
 TEST_CASE("every reason of the contract has its verdict", "[judge]") {
     for (int r = 0; r <= static_cast<int>(reason::skipped); ++r) {
         const auto why = static_cast<reason>(r);

@@ -25,6 +25,15 @@ TEST_CASE("what the kernel let a scheduler do is no news", "[scheduler]") {
               .empty());
 }
 
+TEST_CASE("that a scheduler has only the tasks that ask for it is said", "[scheduler]") {
+    CHECK(scheduler_notes({.ops = "simple", .partial = false}).empty());
+    const auto notes = scheduler_notes({.ops = "simple", .partial = true});
+    REQUIRE(notes.size() == 1);
+    CHECK(notes[0].find("SCX_OPS_SWITCH_PARTIAL") != std::string::npos);
+    CHECK(scheduler_record({.ops = "simple", .partial = true, .ended = true}).find("partial: ") !=
+          std::string::npos);
+}
+
 TEST_CASE("what the kernel did in a scheduler's stead is", "[scheduler]") {
     const auto notes =
         scheduler_notes({.ended = true,

@@ -36,7 +36,8 @@ constexpr const char* faults[] = {"none",       "error_bpf", "exit_bpf",  "wrong
                                   "bad_select", "stall",     "fail_init", "reject"};
 // Those of this half.
 constexpr const char* own_faults[] = {"forks_and_exits", "never_attaches", "crashes",
-                                      "leaves",          "floods",         "ignores_signals"};
+                                      "leaves",          "floods",         "ignores_signals",
+                                      "partial",         "eats_memory",    "comes_back"};
 
 int say(libbpf_print_level level, const char* format, va_list args) {
     return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, args);
@@ -51,6 +52,14 @@ void write_record(const zoo_record& record) {
         << record.dump;
     out.close();
     std::rename("/tmp/zoo-record.new", "/tmp/zoo-record");
+}
+
+/// Until there is none, and somebody ends this process for it.
+void eat_memory() {
+    constexpr std::size_t piece = std::size_t{1} << 20;
+    for (;;)
+        if (void* const more = std::malloc(piece))
+            std::memset(more, 1, piece);
 }
 
 }  // namespace
@@ -88,6 +97,8 @@ int main(int argc, char** argv) {
         return 1;
     zoo->rodata->fault = fault;
     zoo->rodata->cpus = libbpf_num_possible_cpus();
+    if (wanted == "partial")
+        zoo->struct_ops.zoo->flags |= 1U << 3;  // SCX_OPS_SWITCH_PARTIAL
     if (argc > 2)
         zoo->struct_ops.zoo->timeout_ms = static_cast<unsigned>(std::atoi(argv[2]));
     if (zoo_bpf__load(zoo) != 0)
@@ -95,7 +106,7 @@ int main(int argc, char** argv) {
     if (wanted == "never_attaches")
         for (;;)
             ::pause();
-    bpf_link* const link = bpf_map__attach_struct_ops(zoo->maps.zoo);
+    bpf_link* link = bpf_map__attach_struct_ops(zoo->maps.zoo);
     if (link == nullptr) {
         std::fprintf(stderr, "%s: cannot attach: %s\n", argv[0], std::strerror(errno));
         return 1;
@@ -112,6 +123,13 @@ int main(int argc, char** argv) {
                 std::raise(SIGSEGV);
             if (wanted == "leaves")
                 return 3;
+            if (wanted == "eats_memory")
+                eat_memory();
+            // As loaders do that restart when the kernel has thrown them out.
+            if (wanted == "comes_back") {
+                bpf_link__destroy(link);
+                link = bpf_map__attach_struct_ops(zoo->maps.zoo);
+            }
             zoo->data->armed = 1;
         } else if (signal == SIGUSR2) {
             write_record(zoo->data_record->record);

@@ -94,6 +94,7 @@ public:
     explicit attempt(attempt_order order) : order_(std::move(order)) {
         seen_.has_machine = order_.has_machine;
         seen_.expect_fail = order_.expect_fail;
+        seen_.scheduler_ordered = !order_.test.scheduler.empty();
     }
 
     [[nodiscard]] attempt_effects on(const happened::anything& input, time_point now) {
@@ -370,6 +371,7 @@ private:
     void said(wire::scheduler_facts facts) {
         if (order_.test.scheduler.empty() || scheduler_)
             return broken("facts of a scheduler, which are out of turn");
+        seen_.attached = valid_utf8(facts.ops);
         scheduler_ = std::move(facts);
     }
 

@@ -48,6 +48,8 @@ struct evidence {
     std::optional<int> status{};  ///< of the process that ended, as waitpid gives it
 
     std::optional<wire::outcome> outcome{};
+    bool scheduler_ordered = false;   ///< the guest was told to start one
+    std::string attached{};           ///< the kernel's name for it, as the guest says; empty: never
     std::uint64_t failed_checks = 0;  ///< that arrived, whatever the guest counted
     std::string first_failed{};       ///< the first of them, as text
 

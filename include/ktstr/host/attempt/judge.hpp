@@ -126,8 +126,10 @@ namespace detail {
 
 }  // namespace detail
 
-[[nodiscard]] inline judgement judge(const evidence& e) {
-    auto j = detail::judge_end(e);
+namespace detail {
+
+[[nodiscard]] inline judgement judge_seen(const evidence& e) {
+    auto j = judge_end(e);
     // Whoever interrupts a run wants no verdict, and what never ran has shown nothing.
     if (e.end == attempt_end::stopped || e.end == attempt_end::not_begun)
         return j;
@@ -169,6 +171,21 @@ namespace detail {
         j.result = verdict::fail;
         j.why = reason::check;
         j.message = "the test is marked expect_fail, and it passed";
+    }
+    return j;
+}
+
+}  // namespace detail
+
+[[nodiscard]] inline judgement judge(const evidence& e) {
+    auto j = detail::judge_seen(e);
+    // A pass is one under its scheduler, and that is proved by the name that the kernel gave it.
+    if (j.result == verdict::pass && e.scheduler_ordered && e.attached.empty()) {
+        auto unproved = detail::found(
+            reason::infrastructure,
+            "the guest did not prove that the scheduler of the test was ever attached");
+        unproved.notes = std::move(j.notes);
+        return unproved;
     }
     return j;
 }

@@ -43,6 +43,10 @@ namespace detail {
 /// kernel let the scheduler do its work.
 [[nodiscard]] inline std::vector<std::string> scheduler_notes(const wire::scheduler_facts& facts) {
     std::vector<std::string> notes;
+    if (facts.partial == true)
+        notes.push_back(
+            "the scheduler ran only the tasks that ask for SCHED_EXT (SCX_OPS_SWITCH_PARTIAL); all "
+            "others were the kernel's own");
     const auto bypassed = detail::counter_of(facts.counters, "SCX_EV_BYPASS_ACTIVATE").value_or(0);
     // Taking a scheduler off is a bypass too.
     if (bypassed > (facts.ended ? 1U : 0U)) {
@@ -89,6 +93,8 @@ namespace detail {
     std::string text = "scheduler: " + facts.ops + "\nkind: " + facts.kind +
                        "\nreason: " + facts.reason + "\nmessage: " + facts.message +
                        "\ncode: " + std::to_string(facts.code) + '\n';
+    if (facts.partial == true)
+        text += "partial: only tasks that ask for SCHED_EXT\n";
     if (facts.fell_back_ns)
         text += "fell back in: " + detail::milliseconds_text(*facts.fell_back_ns) + '\n';
     for (const auto& line : facts.counters)

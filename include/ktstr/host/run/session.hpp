@@ -82,7 +82,8 @@ struct session_request {
             .state = request.clone_state,
             .directory = request.clone_directory,
             .program_size = request.program_size,
-            .mount_files = request.cell.scheduler->has_program(),
+            .mount_files =
+                request.cell.scheduler->has_program() || request.cell.scheduler->files.size() > 0,
             .slowdown = request.slowdown,
             .frozen = request.faults.has(fault::freeze_qemu_at_start, request.cell.name)};
 }
@@ -175,11 +176,12 @@ private:
                 for (int to = 0; to < nodes; ++to)
                     test.distances.push_back(
                         static_cast<std::uint32_t>(one.topology.distance(from, to)));
+        if (one.has_machine())
+            for (const auto& sysctl : one.scheduler->sysctls)
+                test.sysctls.emplace_back(sysctl);
         if (one.scheduler->has_program()) {
             test.scheduler = wire::scheduler_path;
             test.scheduler_name = one.scheduler->name;
-            for (const auto& sysctl : one.scheduler->sysctls)
-                test.sysctls.emplace_back(sysctl);
             for (const auto& a : one.scheduler->args)
                 test.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)

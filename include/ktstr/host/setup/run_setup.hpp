@@ -102,17 +102,17 @@ struct run_setup {
                                                          const std::vector<module_file>& modules,
                                                          const cell& one) {
     auto input = base_files(host, its, modules);
-    if (!one.scheduler->has_program())
-        return input;
-    // Its variable goes by its name, so one program may be two.
-    auto opened = host.schedulers->get(
-        std::string(one.scheduler->name) + ' ' + std::string(one.scheduler->binary),
-        [&] { return find_scheduler(host, *one.scheduler); });
-    if (!opened)
-        return std::move(opened).error();
-    input.programs.push_back({.host_path = (*opened)->file->path(),
-                              .guest_path = wire::scheduler_path,
-                              .opened = *opened});
+    if (one.scheduler->has_program()) {
+        // Its variable goes by its name, so one program may be two.
+        auto opened = host.schedulers->get(
+            std::string(one.scheduler->name) + ' ' + std::string(one.scheduler->binary),
+            [&] { return find_scheduler(host, *one.scheduler); });
+        if (!opened)
+            return std::move(opened).error();
+        input.programs.push_back({.host_path = (*opened)->file->path(),
+                                  .guest_path = wire::scheduler_path,
+                                  .opened = *opened});
+    }
     for (const auto& file : one.scheduler->files) {
         auto planted = file_of_scheduler(*one.scheduler, file, host.program.path().parent_path());
         if (!planted)
