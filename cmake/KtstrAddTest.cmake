@@ -4,7 +4,7 @@
 
 # ktstr_add_test(<target> SOURCES <file>... [LIBRARIES <target>...] [SCHEDULERS <target>...]
 #                [DISCOVERY_MODE POST_BUILD|PRE_TEST|NONE] [PREFIX <text>] [ARGS <arg>...] [LABELS <label>...]
-#                [PROPERTIES <property> <value>...] [COMPILED_MAIN])
+#                [PROPERTIES <property> <value>...] [COMPILED_MAIN] [NO_MAIN])
 #
 # A test program of these sources, and one CTest test for each KTSTR_TEST in it. LIBRARIES are linked to it. The
 # rest is as for ktstr_discover_tests(); NONE registers nothing, for a program that is run by other means.
@@ -16,9 +16,12 @@
 # COMPILED_MAIN takes the main that was compiled when ktstr was installed with -DKTSTR_INSTALL_MAIN=ON, instead of
 # compiling it here; an error if there is none, or if it was compiled by another compiler or with other options.
 #
+# NO_MAIN leaves main() to SOURCES or LIBRARIES, see <ktstr/embed.hpp>. Nothing is registered then unless a DISCOVERY_MODE
+# is given: the program is asked only where its author says that its main() answers `--list`, by ktstr::run().
+#
 # Test files belong in SOURCES, not in a static library: the linker would leave them out.
 function(ktstr_add_test target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "COMPILED_MAIN" "DISCOVERY_MODE;PREFIX"
+  cmake_parse_arguments(PARSE_ARGV 1 arg "COMPILED_MAIN;NO_MAIN" "DISCOVERY_MODE;PREFIX"
                         "SOURCES;LIBRARIES;SCHEDULERS;ARGS;LABELS;PROPERTIES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "ktstr_add_test(${target}): unknown argument '${arg_UNPARSED_ARGUMENTS}'")
@@ -35,11 +38,17 @@ function(ktstr_add_test target)
     ktstr_detail_main_object(main_object ${arg_LIBRARIES})
     target_link_libraries(${target} PRIVATE ktstr::main_libraries ${arg_LIBRARIES})
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${main_object}>)
+    if(NOT arg_NO_MAIN)
+      target_link_libraries(${target} PRIVATE ktstr::entry)
+    endif()
   endif()
   foreach(scheduler IN LISTS arg_SCHEDULERS)
     ktstr_detail_add_scheduler(${target} "${scheduler}")
   endforeach()
 
+  if(arg_NO_MAIN AND NOT DEFINED arg_DISCOVERY_MODE)
+    set(arg_DISCOVERY_MODE NONE)
+  endif()
   if("${arg_DISCOVERY_MODE}" STREQUAL "NONE")
     return()
   endif()
@@ -214,7 +223,7 @@ function(ktstr_detail_main_object out)
   set(object "ktstr_main_${key}")
   if(NOT TARGET ${object})
     add_library(${object} OBJECT)
-    target_link_libraries(${object} PRIVATE ktstr::main ${ARGN})
+    target_link_libraries(${object} PRIVATE ktstr::no_main ${ARGN})
   endif()
   set(${out} "${object}" PARENT_SCOPE)
 endfunction()

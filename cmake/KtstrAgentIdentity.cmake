@@ -14,7 +14,7 @@ function(ktstr_configure_main out)
   endforeach()
   string(SHA256 agent_identity "${contents}")
   set(sources "")
-  foreach(part IN ITEMS host guest reports)  # the dearest first
+  foreach(part IN ITEMS host guest reports entry)  # the dearest first; main() itself last
     set(source "${CMAKE_CURRENT_BINARY_DIR}/ktstr_main_${part}.cpp")
     configure_file("${PROJECT_SOURCE_DIR}/cmake/ktstr_main.cpp.in" "${source}" @ONLY)
     list(APPEND sources "${source}")

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <ktstr/ktstr.hpp>
+#include <ktstr/main/entry.hpp>
 #include <ktstr/main/guest.hpp>
 #include <ktstr/main/host.hpp>
 #include <ktstr/main/reports.hpp>

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-PARTS = ("host", "guest", "reports")
+PARTS = ("host", "guest", "reports", "entry")
 NAMES = {"sum_on_the_host", "large_machine_small_budget", "larger_than_most_hosts"}
 
 
@@ -37,10 +37,18 @@ def check_program(program):
     equal(set(run(program, "--list").split()), NAMES, "--list names the tests")
 
 
+def check_own_main(program):
+    check_program(program)
+    equal(run(program, "greet"), "my own main\n", "a program that keeps its main() is its own")
+    run(program, "--filter", "sum_on_the_host")  # whose body has a keeper
+
+
 def check_ctest(build):
     shown = json.loads(run("ctest", "--show-only=json-v1", cwd=build))
     known = {test["name"]: {p["name"]: p["value"] for p in test["properties"]} for test in shown["tests"]}
-    equal(set(known), NAMES, "every test is registered by its name")
+    equal({name for name in known if not name.startswith("own/")}, NAMES, "every test is registered by its name")
+    equal({name[4:] for name in known if name.startswith("own/")}, NAMES, "and so are those of a program with its own main()")
+    known = {name: facts for name, facts in known.items() if name in NAMES}
     host = min(224, os.cpu_count())
     for name, processors in (("large_machine_small_budget", 1), ("larger_than_most_hosts", host)):
         equal(known[name].get("PROCESSORS", 1), processors, f"PROCESSORS of {name}")
@@ -48,7 +56,7 @@ def check_ctest(build):
     equal(known["large_machine_small_budget"]["TIMEOUT"], 60 * 20 + 300.0, "TIMEOUT of large_machine_small_budget")
     equal(known["sum_on_the_host"]["LABELS"], ["arithmetic", "mine", "quick"], "LABELS of sum_on_the_host")
     equal({facts["SKIP_RETURN_CODE"] for facts in known.values()}, {4}, "SKIP_RETURN_CODE of all")
-    run("ctest", "-R", "^sum_on_the_host$", "--no-tests=error", "--output-on-failure", cwd=build)
+    run("ctest", "-R", "^(own/)?sum_on_the_host$", "--no-tests=error", "--output-on-failure", cwd=build)
     print("ok: the test that needs no machine passes under ctest")
 
 
@@ -57,6 +65,7 @@ def cmake_build(project, work, generator, compiler, *args):
     run("cmake", "-S", HERE / project, "-B", build, "-G", generator, f"-DCMAKE_CXX_COMPILER={compiler}", *args)
     run("cmake", "--build", build)
     check_program(build / "my_tests")
+    check_own_main(build / "own_main")
     check_ctest(build)
 
 
@@ -80,7 +89,7 @@ def compiled_main(source, tree_build, work, generator, compiler):
     cmake_build("compiled_main", work, generator, compiler, f"-DCMAKE_PREFIX_PATH={prefix}",
                 "-DCMAKE_CXX_FLAGS=-O1 -g -Wall -DMINE=1")
     built = {path.name for path in (work / "build").rglob("*.o")}
-    equal(built, {"my_tests.cpp.o"}, "nothing of ktstr is compiled in a project with COMPILED_MAIN")
+    equal(built, {"my_tests.cpp.o", "own_main.cpp.o"}, "nothing of ktstr is compiled in a project with COMPILED_MAIN")
 
     without = work / "without"
     run("cmake", "--install", tree_build, "--prefix", without)
@@ -119,12 +128,14 @@ def meson(source, _, work, __, compiler):
     environment = {"CXX": compiler}
     project = work / "project"
     shutil.copytree(HERE / "meson", project)
-    shutil.copy(HERE / "my_tests.cpp", project)
+    for file in ("my_tests.cpp", "own_main.cpp"):
+        shutil.copy(HERE / file, project)
     (project / "subprojects").mkdir()
     (project / "subprojects" / "ktstr").symlink_to(source)
     run("meson", "setup", work / "build", project, environment=environment)
     run("meson", "compile", "-C", work / "build")
     check_program(work / "build" / "my_tests")
+    check_own_main(work / "build" / "own_main")
     tested = run("meson", "test", "-C", work / "build", "--verbose")
     if "1/1 my_tests OK" not in " ".join(tested.split()) or "1 subtests passed" not in tested:
         sys.exit(f"meson did not see one TAP test pass:\n{tested}")
@@ -141,7 +152,9 @@ def meson(source, _, work, __, compiler):
           f"main_sources of ktstr {version}'s ktstr.pc")
     flags = run("pkg-config", "--cflags", "ktstr", environment=found).split()
     run(compiler, "-std=c++20", "-fsyntax-only", *flags, HERE / "my_tests.cpp")
-    run(compiler, "-std=c++20", "-fsyntax-only", *flags, *main_sources)
+    run(compiler, "-std=c++20", "-fsyntax-only", *flags, *main_sources, HERE / "own_main.cpp")
+    equal(run("pkg-config", "--variable=no_main_sources", "ktstr", environment=found).split(), main_sources[:-1],
+          "no_main_sources")
     print("ok: pkg-config's flags compile a test file and the main files")
 
 

@@ -11,4 +11,7 @@ void take_guest_side();
 /// The third role: the process that keeps a host_only body, at the other end of descriptor `fd`.
 int keep_host_only_body(int fd);
 
+/// A test program's main(), where it has none of its own.
+int whole_life(int argc, char** argv);
+
 }  // namespace ktstr::detail

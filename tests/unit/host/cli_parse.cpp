@@ -66,7 +66,7 @@ TEST_CASE("no arguments: run everything", "[cli]") {
     CHECK(o.accel == accel_wish::automatic);
     CHECK(o.kernels.empty());
     CHECK_FALSE((o.jobs || o.repeat || o.junit || o.json || o.topology || o.artifacts || o.part ||
-                 o.cpu_cap || o.cache_dir || o.lock_dir));
+                 o.cpu_cap || o.lock_dir));
     CHECK(o.retries == 0);
     CHECK_FALSE(o.stdout_is_report());
 }
@@ -233,7 +233,6 @@ TEST_CASE("variables count where no argument is given", "[cli]") {
     const environment variables{
         {"KTSTR_KERNEL", "/boot/vmlinuz"},
         {"KTSTR_ACCEL", "kvm"},
-        {"KTSTR_CACHE_DIR", "/c"},
         {"KTSTR_JOBS", "3"},
         {"KTSTR_CPU_CAP", "8"},
         {"KTSTR_LOCK_DIR", "/l"},
@@ -243,7 +242,6 @@ TEST_CASE("variables count where no argument is given", "[cli]") {
     auto o = accepted({}, variables);
     CHECK(o.kernels == std::vector<std::string>{"/boot/vmlinuz"});
     CHECK(o.accel == accel_wish::kvm);
-    CHECK(o.cache_dir == "/c");
     CHECK(o.jobs == 3);
     CHECK(o.cpu_cap == 8);
     CHECK(o.lock_dir == "/l");

@@ -315,7 +315,7 @@ struct variable {
     std::string_view name;
     std::string_view as = {};  ///< the argument that wins over it and says how it is read
     std::string_view help = {};
-    setter set = nullptr;  ///< null: parse.hpp reads several of them together
+    setter set = nullptr;  ///< null: read elsewhere, by parse.hpp or cache_root()
 };
 
 inline constexpr variable known_variables[] = {
@@ -325,8 +325,7 @@ inline constexpr variable known_variables[] = {
     {"KTSTR_ARTIFACTS", "--artifacts"},
     {"KTSTR_CACHE_DIR", "",
      "kernels and machines are cached here (default: $XDG_CACHE_HOME/ktstr,\n"
-     "else ~/.cache/ktstr)",
-     set_text<&options::cache_dir>},
+     "else ~/.cache/ktstr)"},
     {"KTSTR_CPU_CAP", "", "use at most this many of the host's CPUs at a time",
      set_count<&options::cpu_cap, 1>},
     {"KTSTR_LOCK_DIR", "",

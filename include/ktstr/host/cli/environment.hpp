@@ -39,6 +39,14 @@ public:
         return std::nullopt;
     }
 
+    /// As the process has them, NAME=VALUE.
+    [[nodiscard]] std::vector<std::string> all() const {
+        std::vector<std::string> texts;
+        for (const auto& [key, value] : variables_)
+            texts.push_back(key + '=' + value);
+        return texts;
+    }
+
 private:
     std::vector<std::pair<std::string, std::string>> variables_;
 };

@@ -99,8 +99,7 @@ struct options {
 
     // Where things live.
     std::optional<std::string>
-        cache_dir;                        ///< KTSTR_CACHE_DIR; its default is cache_root()'s matter
-    std::optional<std::string> lock_dir;  ///< KTSTR_LOCK_DIR
+        lock_dir;  ///< KTSTR_LOCK_DIR; that of the cache is cache_root()'s matter
 
     internal_options internal;
 

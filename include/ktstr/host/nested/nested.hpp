@@ -27,6 +27,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -136,9 +137,10 @@ namespace detail {
 
 }  // namespace detail
 
-/// Runs the tests nested and reports them here.
+/// Runs the tests nested and reports them here: to `listener` alone where there is one.
 [[nodiscard]] inline int run_nested(const options& wanted, const environment& variables,
-                                    const cell_list& cells) {
+                                    const cell_list& cells,
+                                    std::unique_ptr<reporter> listener = nullptr) {
     const auto fail = [](const error& e) {
         std::fprintf(stderr, "ktstr: %s\n", printable(e.message()).c_str());
         return exit_run_impossible;
@@ -176,7 +178,9 @@ namespace detail {
     auto shares = open_shares(wanted, host, stop.fd(), events);
     if (!shares)
         return fail(shares.error());
-    if (auto opened = open_reports(events, wanted, variables); !opened)
+    if (listener)
+        events.add(std::move(listener));
+    else if (auto opened = open_reports(events, wanted, variables); !opened)
         return fail(opened.error());
     const auto begun = std::chrono::steady_clock::now();
     auto started = start_of_run(wanted, *setup, cells.size(), begun);

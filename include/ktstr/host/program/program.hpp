@@ -29,6 +29,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -76,6 +77,29 @@ inline int make_templates(const options& wanted, const cell_list& cells) {
     return 0;
 }
 
+/// The cells on a host that is known, told to reports that are open.
+inline run_finished run_prepared(const options& wanted, const run_setup& setup,
+                                 const cell_list& cells, fan_out& events, reservations& shares,
+                                 const std::filesystem::path& directory, int stop_fd) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto started = start_of_run(wanted, setup, cells.size(), begun);
+    events(started);
+    events.start_ticking(tick_period(wanted));
+
+    tally totals;
+    runner running(wanted, setup, cells, events, totals, directory, stop_fd, shares, say_progress);
+    const auto aborted = running.run();
+    events.stop_ticking();
+    auto finished = totals.finish(
+        cells.size(), wanted.seed,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    finished.aborted = aborted;
+    if (running.run_impossible() && finished.exit_code != 1)
+        finished.exit_code = exit_run_impossible;
+    events(finished);
+    return finished;
+}
+
 /// Boots a machine for each selected test and reports.
 inline int run_tests(const options& wanted, const environment& variables, const cell_list& cells) {
     const stop_signal stop;
@@ -94,23 +118,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
         return say_error(exit_run_impossible, shares.error());
     if (auto opened = open_reports(events, wanted, variables); !opened)
         return say_error(exit_run_impossible, opened.error());
-    const auto begun = std::chrono::steady_clock::now();
-    const auto started = start_of_run(wanted, *setup, cells.size(), begun);
-    events(started);
-    events.start_ticking(tick_period(wanted));
-
-    tally totals;
-    runner running(wanted, *setup, cells, events, totals, directory->path(), stop.fd(), **shares,
-                   say_progress);
-    const auto aborted = running.run();
-    events.stop_ticking();
-    auto finished = totals.finish(
-        cells.size(), wanted.seed,
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
-    finished.aborted = aborted;
-    if (running.run_impossible() && finished.exit_code != 1)
-        finished.exit_code = exit_run_impossible;
-    events(finished);
+    const auto finished =
+        run_prepared(wanted, *setup, cells, events, **shares, directory->path(), stop.fd());
     if (const auto problem = events.problem())
         return say_error(exit_run_impossible, *problem);
     return finished.exit_code;

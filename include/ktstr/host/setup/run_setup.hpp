@@ -60,6 +60,23 @@ struct run_setup {
     return needed;
 }
 
+/// Gets those kernels that are not there yet.
+[[nodiscard]] inline result<void> get_kernels(run_setup& setup, const options& wanted,
+                                              const std::set<std::size_t>& needed,
+                                              const progress_callback& progress) {
+    const auto specs = kernel_specs(wanted);
+    setup.kernels.resize(specs.size());
+    for (const auto which : needed) {
+        if (!setup.kernels[which].kernel.image.empty())
+            continue;
+        auto kernel = prepare_kernel(setup.host, wanted, specs[which], progress);
+        if (!kernel)
+            return std::move(kernel).error();
+        setup.kernels[which] = std::move(*kernel);
+    }
+    return {};
+}
+
 /// Looks at the host and gets the kernels.
 [[nodiscard]] inline result<run_setup> prepare_run(const options& wanted,
                                                    const std::set<std::size_t>& needed,
@@ -69,14 +86,8 @@ struct run_setup {
     if (!host)
         return std::move(host).error();
     setup.host = std::move(*host);
-    const auto specs = kernel_specs(wanted);
-    setup.kernels.resize(specs.size());
-    for (const auto which : needed) {
-        auto kernel = prepare_kernel(setup.host, wanted, specs[which], progress);
-        if (!kernel)
-            return std::move(kernel).error();
-        setup.kernels[which] = std::move(*kernel);
-    }
+    if (auto got = get_kernels(setup, wanted, needed, progress); !got)
+        return std::move(got).error();
     return setup;
 }
 
