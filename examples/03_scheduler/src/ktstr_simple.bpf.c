@@ -1,0 +1,1 @@
+../../schedulers/ktstr_simple.bpf.c
