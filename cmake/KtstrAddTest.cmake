@@ -209,6 +209,8 @@ endfunction()
 # The heavy translation units are by far the dearest to compile, and they are the same for all programs that are compiled
 # alike: they share one set of objects, whichever folder they are in.
 function(ktstr_detail_main_object out)
+  # ktstr's own parts are sources of the program, and the main is the same without them.
+  list(FILTER ARGN EXCLUDE REGEX "^ktstr::")
   set(key "${ARGN}")
   foreach(property IN ITEMS COMPILE_OPTIONS COMPILE_DEFINITIONS INCLUDE_DIRECTORIES)
     get_property(value DIRECTORY PROPERTY ${property})

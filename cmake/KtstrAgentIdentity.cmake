@@ -4,7 +4,7 @@
 function(ktstr_configure_main out)
   set(root "${PROJECT_SOURCE_DIR}/include/ktstr")
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${root}" "${root}/*.hpp")
-  list(FILTER headers EXCLUDE REGEX "^(host|adapters)/")
+  list(FILTER headers EXCLUDE REGEX "^(host|adapters|parts)/")
   list(SORT headers)
   set(contents "")
   foreach(header IN LISTS headers)

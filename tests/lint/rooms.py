@@ -116,6 +116,9 @@ def faults(root):
             found.append(f"{readme}: room '{room}' may include '{name}', which has no row")
         if weight not in ("light", "heavy", "optional"):
             found.append(f"{readme}: the weight of '{room}' is '{weight}', not light, heavy or optional")
+        for name in sorted(may & {room for room, (_, its) in rooms.items() if its == "optional"}):
+            if weight != "optional":
+                found.append(f"{readme}: '{room}' may include '{name}', which is optional and which nothing names")
     for one, other in (("host", "guest"), ("guest", "host")):
         if one in rooms and other in rooms[one][0]:
             found.append(f"{readme}: {one} and {other} are two sides of one machine and never include each other")

@@ -74,6 +74,15 @@ class Rooms(unittest.TestCase):
         changed = MAP.replace("`base` `topology` | heavy", "`base` `topology` `guest` | heavy")
         self.one_fault("never include each other", "README.md", changed)
 
+    def test_nothing_names_an_optional_part(self):
+        row = "| `parts/` | extras | `host` | optional |\n"
+        part = {"parts/a.hpp": "#include <ktstr/host/run.hpp>\n"}
+        self.assertEqual(self.faults(**{"README.md": MAP.replace("| `ktstr.hpp`", row + "| `ktstr.hpp`"), **part}), [])
+        changed = MAP.replace("| `ktstr.hpp` | door | `topology`", row + "| `ktstr.hpp` | door | `topology` `parts`")
+        found = self.faults(**{"README.md": changed, **part})
+        self.assertEqual(len(found), 1, found)
+        self.assertIn("'ktstr.hpp' may include 'parts', which is optional", found[0])
+
     def test_unknown_room(self):
         self.one_fault("no room called 'util'", "util/helpers.hpp", "")
 

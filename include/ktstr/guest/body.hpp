@@ -13,11 +13,13 @@
 #include <ktstr/check/verdict.hpp>
 #include <ktstr/guest/datagram.hpp>
 #include <ktstr/guest/initialisers.hpp>
+#include <ktstr/guest/part_hooks.hpp>
 #include <ktstr/guest/probe/steal.hpp>
 #include <ktstr/guest/scenario/execute.hpp>
 #include <ktstr/linux/clock.hpp>
 #include <ktstr/linux/exit_text.hpp>
 #include <ktstr/test/context.hpp>
+#include <ktstr/test/part.hpp>
 #include <ktstr/test/registry.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -116,6 +118,9 @@ inline wire::outcome call_body(const test_case& test, context& ctx) {
     };
     const pid_t self = ::getpid();
     try {
+        for (const part* one : attached_parts())
+            if (one->guest != nullptr && one->guest->before_body != nullptr)
+                one->guest->before_body(ctx);
         test.body(ctx);
     } catch (const body_failed&) {
         // The failed check is counted; the parent says so.

@@ -14,7 +14,9 @@
 #include <ktstr/host/report/reporter.hpp>
 #include <ktstr/host/report/sink.hpp>
 #include <ktstr/host/report/tap.hpp>
+#include <ktstr/host/run/part_hooks.hpp>
 #include <ktstr/host/run/report_list.hpp>
+#include <ktstr/test/part.hpp>
 
 #include <memory>
 #include <string>
@@ -74,6 +76,10 @@ result<void> open_reports(fan_out& reports, const options& wanted, const environ
     reports.add(std::make_unique<console_reporter>(
         std::make_unique<fd_sink>(fd, fd == STDOUT_FILENO ? "standard output" : "standard error"),
         style_for(fd, wanted, variables)));
+    for (const part* one : attached_parts())
+        if (one->host != nullptr && one->host->open_reports != nullptr)
+            if (auto opened = one->host->open_reports(reports, wanted, variables); !opened)
+                return opened;
     return {};
 }
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// What an optional part may do on the guest's side, see test/part.hpp.
+#pragma once
+
+namespace ktstr {
+class context;
+}
+
+namespace ktstr::guest {
+
+struct part_hooks {
+    /// In the process of every body, just before the body, with the program's globals alive. What it throws is as
+    /// if the body had thrown it.
+    void (*before_body)(context& ctx) = nullptr;
+};
+
+}  // namespace ktstr::guest
