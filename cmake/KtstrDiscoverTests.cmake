@@ -54,6 +54,21 @@ function(ktstr_detail_quoted out)
   set(${out} "${text}" PARENT_SCOPE)
 endfunction()
 
+# How many attempts at a test the program's own arguments make.
+function(ktstr_detail_attempts out)
+  set(repeat 1)
+  set(retries 0)
+  set(before "")
+  foreach(word IN LISTS KTSTR_ARGS)
+    if("${before} ${word}" MATCHES "(^|[ ])--(repeat|retries)[ =]([0-9]+)$")
+      set(${CMAKE_MATCH_2} ${CMAKE_MATCH_3})
+    endif()
+    set(before "${word}")
+  endforeach()
+  math(EXPR attempts "${repeat} * (${retries} + 1)")
+  set(${out} "${attempts}" PARENT_SCOPE)
+endfunction()
+
 function(ktstr_detail_register out object host_cpus)
   string(JSON name ERROR_VARIABLE error GET "${object}" name)
   if(error OR name STREQUAL "")
@@ -71,11 +86,14 @@ function(ktstr_detail_register out object host_cpus)
     set(processors 1)
   endif()
 
-  # `timeout_s` limits the body alone, in the guest's own pace, and the program enforces it together with limits
-  # for every other stage. CTest's limit is there for the day the program itself hangs. It must never come first:
-  # an emulated machine is up to 20 times slower than the CPU, and 300 s are for boot, set-up and a clean end.
+  # `limit_s` is what the program allows one attempt, an attach and all, in the guest's own pace. CTest's limit is there
+  # for the day the program itself hangs. It must never come first: an emulated machine is up to 20 times slower than the
+  # CPU, and it may boot three times: as a template, as its clone, and in their place.
+  ktstr_detail_json_number(cpus "${object}" cpus 1)
   ktstr_detail_json_number(timeout "${object}" timeout_s 60)
-  math(EXPR timeout "${timeout} * 20 + 300")
+  ktstr_detail_json_number(timeout "${object}" limit_s ${timeout})
+  ktstr_detail_attempts(attempts)
+  math(EXPR timeout "(${timeout} * 20 + 3 * (120 + 5 * ${cpus})) * ${attempts}")
   if("nested" IN_LIST KTSTR_ARGS)
     # Two machines boot, one emulated in the other, and each may take the limits of its kind.
     math(EXPR timeout "${timeout} + 3600")

@@ -71,7 +71,7 @@ def equal(got, wanted, what):
 @check
 def every_fact_arrives(project):
     host = os.cpu_count()
-    project.rebuild([test("small", cpus=1, tags=["quick", "numa"], timeout_s=10),
+    project.rebuild([test("small", cpus=1, tags=["quick", "numa"], timeout_s=10, limit_s=60),
                      test("pair", cpus=2),
                      test("budgeted", cpus=64, cpu_budget=1),
                      test("large", cpus=4096, timeout_s=1.5)])
@@ -84,7 +84,7 @@ def every_fact_arrives(project):
         return known[name].get("PROCESSORS", 1)  # CTest leaves its default out
 
     equal(processors("pair"), min(2, host), "PROCESSORS is the test's CPUs")
-    equal(small["TIMEOUT"], 500.0, "TIMEOUT is 20 times the body's limit and 300 s")
+    equal(small["TIMEOUT"], 60 * 20 + 3 * 125.0, "TIMEOUT is 20 times an attempt's limit, and three boots")
     equal(small["SKIP_RETURN_CODE"], 4, "SKIP_RETURN_CODE")
     equal(small["LABELS"], ["extra", "numa", "quick"], "LABELS: the target's and the tags")
     equal(small["COST"], 7.0, "a property of the target")
@@ -92,11 +92,13 @@ def every_fact_arrives(project):
           "command")
     equal(processors("budgeted"), 1, "PROCESSORS is the budget where there is one")
     equal(processors("large"), host, "PROCESSORS is capped at the host's CPUs")
-    equal(known["large"]["TIMEOUT"], 340.0, "TIMEOUT of a fraction is rounded up")
+    equal(known["large"]["TIMEOUT"], 2 * 20 + 3 * (120 + 5 * 4096.0), "TIMEOUT of a fraction is rounded up")
     equal(known["pre/small"]["LABELS"], ["numa", "quick"], "LABELS of the tags")
     equal(known["pre/small"]["command"], [str(project.build / "before_test"), "--filter", "small",
-                                           "--accel", "nested"], "command with a prefix")
-    equal(known["pre/small"]["TIMEOUT"], 4100.0, "TIMEOUT of a nested run has room for two machines more")
+                                           "--accel", "nested", "--retries", "1", "--repeat=2"],
+          "command with a prefix")
+    equal(known["pre/small"]["TIMEOUT"], 4 * 1575 + 3600.0, "TIMEOUT of a nested run has room for two machines more, "
+          "and for each attempt")
 
 
 @check

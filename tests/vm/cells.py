@@ -67,8 +67,8 @@ require(shards[0] and shards[1] and not set(shards[0]) & set(shards[1]) and
 # ---- a run ----------------------------------------------------------------------------------------
 junit = os.path.join(place, "junit.xml")
 report = os.path.join(place, "report.json")
-artifacts = os.path.join(place, "artifacts")
-done = subprocess.run([program, "--accel", "tcg", *two, "--junit", junit, "--json", report, "--artifacts", artifacts,
+artifacts = os.path.join(place, "artifacts", os.path.basename(program))
+done = subprocess.run([program, "--accel", "tcg", *two, "--junit", junit, "--json", report, "--artifacts", os.path.dirname(artifacts),
                        "--keep"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                       env={**os.environ, **base}, timeout=expect.patience(900))
 heard += done.stdout.decode(errors="replace")

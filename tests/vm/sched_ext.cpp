@@ -3,17 +3,23 @@
 // can be wrong with one. Read by sched_ext.py.
 #include <ktstr/ktstr.hpp>
 
+#include <atomic>
 #include <chrono>
+#include <compare>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <linux/bpf.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +30,7 @@ namespace {
 
 constexpr scheduler zoo{.name = "zoo", .binary = "vm_zoo"};
 constexpr scheduler linked{.name = "linked", .binary = "vm_zoo_linked"};
+constexpr scheduler stranger{.name = "stranger", .binary = "vm_zoo_stranger"};
 constexpr scheduler missing{.name = "missing", .binary = "vm_zoo_that_nobody_built"};
 constexpr scheduler foreign{.name = "foreign", .binary = "vm_zoo_of_another_machine"};
 
@@ -362,6 +369,9 @@ KTSTR_TEST(never_attaches, scheduler = zoo, scheduler_args = {"never_attaches"},
            timeout = 2s) {
     KTSTR_FAIL("the body began without its scheduler");
 }
+KTSTR_TEST(is_of_another_kernel, scheduler = stranger, duration = 1s) {
+    KTSTR_FAIL("the body began without its scheduler");
+}
 KTSTR_TEST(is_missing, scheduler = missing, duration = 1s) {
     KTSTR_FAIL("the body began without its scheduler");
 }
@@ -371,6 +381,80 @@ KTSTR_TEST(is_of_another_machine, scheduler = foreign, duration = 1s) {
 
 // ---- odd ones --------------------------------------------------------------------------------
 
+// While others work, and what is there afterwards is what was there before.
+void attach_many_times(context& ctx, int times) {
+    struct tally {
+        int tasks, descriptors, programs, maps;
+        auto operator<=>(const tally&) const = default;
+    };
+    // Of tasks those that somebody made: the kernel has as many kworkers as it likes.
+    const auto entries = [](const char* directory, bool tasks) {
+        int count = 0;
+        for (const auto& one : std::filesystem::directory_iterator(directory))
+            if (const auto name = one.path().filename().string();
+                !tasks || (name.find_first_not_of("0123456789") == std::string::npos &&
+                           !text_of((one.path() / "comm").c_str()).starts_with("kworker")))
+                ++count;
+        return count;
+    };
+    const auto bpf_objects = [](int command) {
+        union bpf_attr attr {};
+        int count = 0;
+        while (::syscall(SYS_bpf, command, &attr, sizeof attr) == 0) {
+            attr.start_id = attr.next_id;
+            ++count;
+        }
+        return count;
+    };
+    const auto count = [&] {
+        return tally{entries("/proc", true), entries("/proc/1/fd", false),
+                     bpf_objects(BPF_PROG_GET_NEXT_ID), bpf_objects(BPF_MAP_GET_NEXT_ID)};
+    };
+    constexpr int workers = 4;
+    auto* const turns = static_cast<std::atomic<long>*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    pid_t pids[workers];
+    for (int i = 0; i < workers; ++i)
+        if (pids[i] = ::fork(); pids[i] == 0)
+            for (;; turns[i].fetch_add(1))
+                if (turns[i] % 1000 == 0)
+                    ::usleep(100);
+    ctx.scheduler().restart();
+    const auto before = count();
+    for (int i = 0; i < times; ++i)
+        ctx.scheduler().restart();
+    // The kernel frees in its own time: 10 s are for the slowest of hosts.
+    auto after = count();
+    for (int i = 0; i < 1000 && after > before; ++i, after = count())
+        ::usleep(10'000);
+    KTSTR_CHECK(after.tasks <= before.tasks);
+    KTSTR_CHECK(after.descriptors <= before.descriptors);
+    KTSTR_CHECK(after.programs <= before.programs);
+    KTSTR_CHECK(after.maps <= before.maps);
+    // No task was lost: each goes on, under the scheduler and without it.
+    for (const bool attached : {true, false}) {
+        KTSTR_CHECK(ctx.scheduler().enabled() == attached);
+        for (int i = 0; i < workers; ++i) {
+            const long then = turns[i];
+            for (int waits = 0; turns[i] == then && waits < 10'000; ++waits)
+                ::usleep(1000);
+            KTSTR_CHECK(turns[i] > then);
+        }
+        if (attached)
+            ctx.scheduler().detach();
+    }
+    for (const pid_t pid : pids) {
+        ::kill(pid, SIGKILL);
+        ::waitpid(pid, nullptr, 0);
+    }
+}
+KTSTR_TEST(attached_a_score_of_times, scheduler = zoo, duration = 1s, timeout = 300s) {
+    attach_many_times(ctx, 20);
+}
+// Too long for the suite: sched_ext.py PROGRAM --long.
+KTSTR_TEST(attached_two_hundred_times, scheduler = zoo, duration = 1s, timeout = 1800s) {
+    attach_many_times(ctx, 200);
+}
 KTSTR_TEST(floods_its_output, scheduler = zoo, scheduler_args = {"floods"}, cores = 2,
            duration = 1s, timeout = 60s) {
     for (int i = 0; i < 50; ++i)

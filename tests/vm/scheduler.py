@@ -13,7 +13,6 @@ import expect
 program = sys.argv[1]
 EXPECTED = {
     "scheduler_stays": ("pass", None),
-    "scheduler_is_asked_for": ("pass", None),
     "no_scheduler_to_ask_for": ("pass", None),
     "scheduler_stays_and_the_body_fails": ("fail", "check"),
     "scheduler_with_libraries": ("pass", None),

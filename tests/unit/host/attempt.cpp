@@ -179,6 +179,23 @@ TEST_CASE("a guest that does all in turn is believed", "[attempt]") {
     CHECK(t.state().remarks() == std::vector<std::string>{"a remark"});
 }
 
+TEST_CASE("a kernel's own word for its release decides whether it is new enough", "[attempt]") {
+    const auto why = [](const char* release, const char* wanted) {
+        attempt one({.name = "t", .scheduler = "mine", .min_kernel = wanted});
+        (void)one.on(happened::let_go{}, attempt::time_point{1h});
+        const wire::hello hello{.kernel_release = release, .calibration_ns = 100};
+        const auto out =
+            one.on(wire::frame{wire::hello::type, wire::encode(hello)}, attempt::time_point{1h});
+        CHECK(out.send.empty() == out.settled);
+        return out.settled ? judge(one.seen()).why : reason::none;
+    };
+    CHECK(why("7.3.4", "") == reason::none);
+    CHECK(why("7.3.4", "6.12") == reason::none);
+    CHECK(why("6.1.0", "6.12") == reason::requirement);
+    CHECK(why("odd", "6.12") == reason::infrastructure);
+    CHECK(why("7.3.4", "six") == reason::infrastructure);
+}
+
 TEST_CASE("every order of the last words of guest, kernel and process", "[attempt]") {
     std::vector<reason> ends(said_of_a_body.begin(), said_of_a_body.end());
     ends.insert(ends.end(), said_without_a_body.begin(), said_without_a_body.end());

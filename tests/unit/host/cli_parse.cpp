@@ -381,6 +381,13 @@ TEST_CASE("a replay command holds what decides the outcome", "[cli]") {
     CHECK(replay_command(o, "t") ==
           "./my_tests --filter t --seed 7 --accel tcg --kernel '/my kernel' --topology 1n2l4c1t "
           "--no-clone");
+    o = accepted({"--seed", "7"}, {{"KTSTR_SCHEDULER_SCX_B", "/b c"},
+                                   {"KTSTR_CPU_CAP", "2"},
+                                   {"KTSTR_SCHEDULER_SCX_A", "/a"},
+                                   {"KTSTR_SCHEDULER_SCX_C", ""}});
+    CHECK(replay_command(o, "t") ==
+          "KTSTR_CPU_CAP=2 KTSTR_SCHEDULER_SCX_A=/a KTSTR_SCHEDULER_SCX_B='/b c' ./my_tests "
+          "--filter t --seed 7");
 }
 
 TEST_CASE("the environment of the process is read", "[cli]") {

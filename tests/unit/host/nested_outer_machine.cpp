@@ -4,7 +4,11 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <filesystem>
 #include <string>
+#include <vector>
+
+#include "scratch_directory.hpp"
 
 using namespace ktstr;
 using namespace ktstr::host;
@@ -90,6 +94,46 @@ TEST_CASE("the first command names each kind's test and the run's own switches",
          {"\n--internal-templates\n", "\n--internal-calibration\n77\n", "\n--topology\n1n1l4c1t\n",
           "\n--filter\nsmall\n", "\n--filter\nwide\n"})
         CHECK(text.find(words) != std::string::npos);
+}
+
+TEST_CASE("each scheduler's program is found inside by its own variable", "[nested]") {
+    const unit::scratch_directory place;
+    const auto put = [&](const std::string& name) {
+        std::filesystem::create_directories((place.path() / name).parent_path());
+        std::filesystem::copy_file("/proc/self/exe", place.path() / name);
+        return (place.path() / name).string();
+    };
+    const auto first = put("a/scx"), second = put("b/scx"), config = put("mine.conf");
+    const scheduler one{.name = "one", .binary = first}, two{.name = "two", .binary = second},
+        same{.name = "same", .binary = first, .files = {{.path = "/etc/a", .from = "mine.conf"}}},
+        clash{.name = "ONE", .binary = second},
+        bare{.name = "bare", .binary = "", .files = {{.path = "/etc/a", .from = config}}};
+    const auto pack = [&](std::initializer_list<const scheduler*> which, initramfs_input& input) {
+        cell_list cells;
+        for (const auto* under : which)
+            for (int twice : {0, 1})
+                cells.push_back(
+                    {.name = std::to_string(twice), .test = &small, .scheduler = under});
+        return host::detail::pack_schedulers(cells, place.path(), input);
+    };
+    initramfs_input input, other;
+    const auto variables = pack({&one, &two, &same, &bare}, input);
+    REQUIRE(variables);
+    CHECK(*variables ==
+          std::vector<std::string>{"KTSTR_SCHEDULER_ONE=/ktstr/schedulers/KTSTR_SCHEDULER_ONE",
+                                   "KTSTR_SCHEDULER_SAME=/ktstr/schedulers/KTSTR_SCHEDULER_SAME",
+                                   "KTSTR_SCHEDULER_TWO=/ktstr/schedulers/KTSTR_SCHEDULER_TWO"});
+    REQUIRE(input.programs.size() == 3);
+    CHECK(input.programs[0].host_path == first);
+    CHECK(input.programs[1].host_path == first);
+    CHECK(input.programs[2].host_path == second);
+    REQUIRE(input.files.size() == 2);
+    CHECK(input.files[0].guest_path == "/mine.conf");
+    CHECK(input.files[0].host_path == config);
+    CHECK(input.files[1].guest_path == config);
+    const auto refused = pack({&one, &clash}, other);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message().find("KTSTR_SCHEDULER_ONE") != std::string::npos);
 }
 
 TEST_CASE("kernels are called inside as they are outside", "[nested]") {

@@ -71,6 +71,7 @@ private:
 struct both_ends {
     explicit both_ends(int retries = 0) {
         wanted.artifacts = place.path() / "artifacts";
+        wanted.program = "./build/my_tests";
         wanted.retries = retries;
         wanted.seed = 7;
         events.add(std::make_unique<ends>(got));
@@ -137,8 +138,9 @@ TEST_CASE("cells of one test are told apart, and only those that were sent are b
     CHECK(run.got[1].topology == "1n2l2c1t");
     // The name is one directory, not two.
     CHECK(files_below(run.place.path()) ==
-          std::vector<std::string>{"artifacts", "artifacts/many@1n1l2c1t-1",
-                                   "artifacts/many@1n1l2c1t-1/console.log"});
+          std::vector<std::string>{"artifacts", "artifacts/my_tests",
+                                   "artifacts/my_tests/many@1n1l2c1t-1",
+                                   "artifacts/my_tests/many@1n1l2c1t-1/console.log"});
     run.start("many");
     CHECK(run.outside->fault().find("not sent to it: many") != std::string::npos);
 }
@@ -177,7 +179,7 @@ TEST_CASE("the files of an attempt lie below its name, whole", "[relay]") {
     run.say(attempt_file{"one", 1, artifact::qemu, "words"});
     run.end("one", verdict::fail, reason::panic);
     REQUIRE(run.got.size() == 1);
-    const auto artifacts = run.place.path() / "artifacts";
+    const auto artifacts = run.place.path() / "artifacts" / "my_tests";
     CHECK(run.got[0].artifacts == (artifacts / "one-1").string());
     CHECK(files_below(artifacts) ==
           std::vector<std::string>{"one-1", "one-1/console.log", "one-1/qemu.log"});
@@ -211,8 +213,8 @@ TEST_CASE("a file without end is cut", "[relay]") {
         run.say(attempt_file{"one", 1, artifact::console, piece});
     run.body("one");
     run.end("one");
-    CHECK(std::filesystem::file_size(run.place.path() / "artifacts" / "one-1" / "console.log") ==
-          relayed_run::file_limit);
+    CHECK(std::filesystem::file_size(run.place.path() / "artifacts" / "my_tests" / "one-1" /
+                                     "console.log") == relayed_run::file_limit);
 }
 
 TEST_CASE("nothing that can't be is believed, and nothing after it", "[relay]") {

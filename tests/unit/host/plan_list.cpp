@@ -84,6 +84,7 @@ TEST_CASE("the JSON list says what a build system needs", "[plan][list]") {
     CHECK(list[0]["cpus"] == 8);
     CHECK(list[0]["memory_mib"] == 512);
     CHECK(list[0]["timeout_s"] == 35);
+    CHECK(list[0]["limit_s"] == 35 + 45.8);
     CHECK(list[0]["cpu_budget"] == 2);
     CHECK(list[0]["requirements"] == std::vector<std::string>{"steal"});
     CHECK(list[1]["memory_mib"] == 4096);
@@ -97,6 +98,21 @@ TEST_CASE("the JSON list says what a build system needs", "[plan][list]") {
     CHECK(list[2]["timeout_s"] == 42);
     CHECK(list[2]["host_only"] == true);
     CHECK(list[2]["requirements"].empty());
+}
+
+TEST_CASE("the limit of a test with a scheduler has room for its attach", "[plan][list]") {
+    static constexpr scheduler mine{.name = "mine", .binary = "scx_mine"};
+    test_spec spec;
+    spec.cores = 2;
+    spec.timeout = 20s;
+    spec.schedulers = {&mine, &eevdf};
+    const std::vector<test_case> tests{{"t", "a.cpp", 1, spec, nullptr}};
+    options wanted;
+    wanted.format = list_format::json;
+    const auto list = nlohmann::json::parse(list_text(cells(tests, wanted), wanted));
+    REQUIRE(list.size() == 2);
+    CHECK(list[0]["limit_s"] == 20 + 20 + 30 + 15 + 40.2);
+    CHECK(list[1]["limit_s"] == 20 + 5 + 40.2);
 }
 
 TEST_CASE("--topology shows in the list", "[plan][list]") {

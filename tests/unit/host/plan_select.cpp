@@ -154,6 +154,10 @@ TEST_CASE("arguments that select nothing together are named together", "[plan][s
     const auto text = refused(with({"two*"}, {"slow"}));
     CHECK(text.find("--filter 'two*' --tag slow") != std::string::npos);
     CHECK(refused(with({}, {}, {"*"})).find("--exclude '*'") != std::string::npos);
+    // One pattern of several that the tags leave nothing of.
+    const auto emptied = refused(with({"steal_*", "two*"}, {"slow"}));
+    CHECK(emptied.find("--filter 'two*': no test of such a name carries a tag") !=
+          std::string::npos);
 }
 
 TEST_CASE("a program without tests selects nothing, but its filters still err", "[plan][select]") {

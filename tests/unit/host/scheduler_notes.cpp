@@ -2,6 +2,7 @@
 // What a report says of a scheduler besides the verdict, and which of them a program is found for.
 #include <ktstr/host/attempt/scheduler_notes.hpp>
 #include <ktstr/host/setup/scheduler_program.hpp>
+#include <ktstr/linux/kernel_release.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -152,8 +153,13 @@ TEST_CASE("a scheduler's files are a text or a file of the host's", "[scheduler]
         CHECK(refused({.path = path}).find("from the root on") != std::string::npos);
 }
 
-static_assert(release_is_at_least("7.3.4+deb13-cloud-amd64", "7.3"));
-static_assert(release_is_at_least("7.3.4", "6.14"));
-static_assert(release_is_at_least("7.3.4", "7.3.4") && release_is_at_least("7.3", ""));
-static_assert(!release_is_at_least("7.3.4", "7.3.5") && !release_is_at_least("6.1.0-9", "6.12"));
-static_assert(!release_is_at_least("7-rc1", "7.1"));
+static_assert(release_is_at_least("7.3.4+deb13-cloud-amd64", "7.3") == true);
+static_assert(release_is_at_least("7.3.4", "6.14") == true);
+static_assert(release_is_at_least("7.3.4", "7.3.4") == true);
+static_assert(release_is_at_least("7.3", "") == true && release_is_at_least("", "") == true);
+static_assert(release_is_at_least("7.3.4", "7.3.5") == false);
+static_assert(release_is_at_least("6.1.0-9", "6.12") == false);
+static_assert(release_is_at_least("7-rc1", "7.1") == false);
+// Nobody can tell.
+static_assert(!release_is_at_least("", "6.12") && !release_is_at_least("bzImage", "6.12"));
+static_assert(!release_is_at_least("7.3", "six"));

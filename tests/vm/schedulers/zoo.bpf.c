@@ -141,6 +141,13 @@ void BPF_PROG(zoo_exit, struct scx_exit_info* end) {
     __sync_fetch_and_add(&record.seen, 1);
 }
 
+#ifdef ZOO_OF_ANOTHER_KERNEL
+SEC("struct_ops/zoo_of_another_kernel")
+s32 BPF_PROG(zoo_of_another_kernel) {
+    return 0;
+}
+#endif
+
 SEC(".struct_ops.link")
 struct sched_ext_ops zoo = {
     .select_cpu = (void*)zoo_select_cpu,
@@ -151,6 +158,9 @@ struct sched_ext_ops zoo = {
     .enable = (void*)zoo_enable,
     .init = (void*)zoo_init,
     .exit = (void*)zoo_exit,
+#ifdef ZOO_OF_ANOTHER_KERNEL
+    .of_another_kernel = (void*)zoo_of_another_kernel,
+#endif
     .timeout_ms = 5000,
     .name = ZOO_NAME,
 };

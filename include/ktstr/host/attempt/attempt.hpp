@@ -8,6 +8,7 @@
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/text/shell.hpp>
 #include <ktstr/host/text/utf8.hpp>
+#include <ktstr/linux/kernel_release.hpp>
 #include <ktstr/wire/calibration.hpp>
 #include <ktstr/wire/message.hpp>
 
@@ -28,6 +29,8 @@ struct attempt_order {
     int number = 1;           ///< of the attempts at this test
     bool has_machine = true;  ///< false: a host_only body, whose keeper is no guest
     bool expect_fail = false;
+    std::string scheduler{};  ///< the definition's name, and the kernel that it needs; empty: any
+    std::string min_kernel{};
     wire::run_test test{};  ///< what the guest is told; its dilation and limits are filled in here
     std::chrono::milliseconds body_limit{};  ///< on a guest as fast as the host
     std::chrono::milliseconds boot_limit{};
@@ -266,6 +269,15 @@ private:
                               "; build the test program and the guest from one version of ktstr");
         dilation_ = wire::dilation_of(hello.calibration_ns, order_.host_calibration_ns);
         kernel_release_ = valid_utf8(hello.kernel_release);
+        // The kernel's own word; the name of an image may have said nothing.
+        if (const auto enough = release_is_at_least(kernel_release_, order_.min_kernel);
+            enough != true) {
+            const auto needs = "the scheduler " + order_.scheduler + " needs a kernel from " +
+                               order_.min_kernel + " on, and this is " + kernel_release_;
+            seen_.why_not_begun = enough ? reason::requirement : reason::infrastructure;
+            return settle(attempt_end::not_begun,
+                          enough ? needs : needs + ": releases that can't be compared");
+        }
         body_limit_ = scaled(order_.body_limit);
         auto order = order_.test;
         order.timeout_ms = static_cast<std::uint64_t>(body_limit_.count());

@@ -4,6 +4,7 @@
 // Host side.
 #pragma once
 
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -45,6 +46,17 @@ public:
         for (const auto& [key, value] : variables_)
             texts.push_back(key + '=' + value);
         return texts;
+    }
+
+    /// Those whose name begins so and that are not empty, in the order of their names.
+    [[nodiscard]] std::vector<std::pair<std::string, std::string>> beginning_with(
+        std::string_view prefix) const {
+        std::vector<std::pair<std::string, std::string>> found;
+        for (const auto& one : variables_)
+            if (one.first.starts_with(prefix) && !one.second.empty())
+                found.push_back(one);
+        std::sort(found.begin(), found.end());
+        return found;
     }
 
 private:

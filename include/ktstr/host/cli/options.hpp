@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace ktstr::host {
@@ -86,6 +87,8 @@ struct options {
     int retries = 0;
     std::uint64_t seed = 0;
     bool seed_was_given = false;
+    /// KTSTR_SCHEDULER_NAME: other programs for schedulers, for replay commands.
+    std::vector<std::pair<std::string, std::string>> scheduler_variables;
 
     // What comes out.
     std::optional<std::string> junit;

@@ -145,6 +145,7 @@ private:
     }
 
     result<void> read_variables() {
+        result_.scheduler_variables = variables_.beginning_with("KTSTR_SCHEDULER_");
         for (const auto& v : detail::known_variables) {
             const auto* a = v.as.empty() ? nullptr : find_argument(v.as);
             const auto set = a != nullptr ? a->set : v.set;

@@ -14,7 +14,15 @@
 namespace ktstr::host {
 
 [[nodiscard]] inline std::string replay_command(const options& o, std::string_view cell_name) {
-    std::string line = shell_word(o.program);
+    std::string line;
+    const auto set = [&](std::string_view variable, std::string_view value) {
+        line.append(variable).append("=").append(shell_word(value)).append(" ");
+    };
+    if (o.cpu_cap)
+        set("KTSTR_CPU_CAP", std::to_string(*o.cpu_cap));
+    for (const auto& [variable, program] : o.scheduler_variables)
+        set(variable, program);
+    line += shell_word(o.program);
     const auto add = [&](std::string_view name, std::string_view value) {
         line += ' ';
         line += name;

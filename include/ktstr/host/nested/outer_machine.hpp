@@ -18,6 +18,7 @@
 #include <ktstr/host/machine/boot_limit.hpp>
 #include <ktstr/host/process/run_tool.hpp>
 #include <ktstr/host/setup/run_setup.hpp>
+#include <ktstr/host/setup/scheduler_program.hpp>
 #include <ktstr/host/vm/architecture.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
@@ -44,6 +45,7 @@ namespace ktstr::host {
 
 /// Where things lie in the outer machine, beside QEMU in /usr/bin.
 inline constexpr std::string_view nested_kernels_dir = "/ktstr/kernels";
+inline constexpr std::string_view nested_schedulers_dir = "/ktstr/schedulers";
 
 namespace detail {
 
@@ -111,6 +113,51 @@ namespace detail {
     }
     files.push_back({.guest_path = root + "/modules/modules.dep", .content = depends});
     return files;
+}
+
+/// Puts the programs of the cells' schedulers into the outer machine, and the host's files that they bring.
+/// Returns the variables by which the run inside finds the programs: each definition has its own, whatever
+/// its program was called out here.
+[[nodiscard]] inline result<std::vector<std::string>> pack_schedulers(
+    const cell_list& cells, const std::filesystem::path& beside, initramfs_input& input) {
+    std::map<std::string, std::filesystem::path> programs;
+    std::set<const scheduler*> seen;
+    std::set<std::string> files;
+    for (const cell& one : cells) {
+        const scheduler& its = *one.scheduler;
+        if (!one.has_machine() || !seen.insert(&its).second)
+            continue;
+        if (its.has_program()) {
+            auto program = find_scheduler_program(its, beside);
+            if (!program)
+                return std::move(program).error();
+            const auto variable = scheduler_variable(its.name);
+            const auto [known, fresh] = programs.emplace(variable, *program);
+            if (!fresh && known->second != *program)
+                return plain_error(
+                    "run nested with two schedulers of the variable", variable,
+                    "it can't name both " + known->second.string() + " and " + program->string(),
+                    "give one of them another name");
+        }
+        // Where the run inside looks, whose working directory is the root.
+        for (const auto& file : its.files) {
+            auto planted = file_of_scheduler(its, file, beside);
+            if (!planted)
+                return std::move(planted).error();
+            const auto inside =
+                (std::filesystem::path("/") / std::filesystem::path(file.from)).lexically_normal();
+            if (!file.from.empty() && files.insert(inside.string()).second)
+                input.files.push_back(
+                    {.guest_path = inside.string(), .host_path = planted->host_path});
+        }
+    }
+    std::vector<std::string> variables;
+    for (const auto& [variable, program] : programs) {
+        const auto inside = std::string(nested_schedulers_dir) + '/' + variable;
+        input.programs.push_back({.host_path = program, .guest_path = inside});
+        variables.push_back(variable + '=' + inside);
+    }
+    return variables;
 }
 
 /// Where the libraries of the run inside lie: it has no cache of the loader's to look them up in.
@@ -232,23 +279,9 @@ struct outer_machine {
     input.modules = std::move(*modules);
     input.programs.push_back({.host_path = run.host.qemu.path,
                               .guest_path = "/usr/bin/" + std::string(machine_architecture.qemu)});
-    std::set<std::string> schedulers;
-    for (const cell& one : cells)
-        if (one.scheduler->has_program() && schedulers.emplace(one.scheduler->binary).second) {
-            auto binary = find_scheduler(run.host, *one.scheduler);
-            if (!binary)
-                return std::move(binary).error();
-            // Where the run inside looks: in its PATH, or at the path that the definition names.
-            const std::filesystem::path named(one.scheduler->binary);
-            input.programs.push_back({.host_path = *binary,
-                                      .guest_path = named.is_absolute()
-                                                        ? named.string()
-                                                        : "/" + named.filename().string()});
-            // So with its files from the host.
-            for (const auto& file : one.scheduler->files)
-                if (const std::filesystem::path from(file.from); from.is_absolute())
-                    input.files.push_back({.guest_path = from.string(), .host_path = from});
-        }
+    auto schedulers = detail::pack_schedulers(cells, run.host.program.path().parent_path(), input);
+    if (!schedulers)
+        return std::move(schedulers).error();
     std::vector<result<std::vector<guest_file>>> parts{detail::find_firmware(run.host.qemu.path)};
     const auto directories = detail::inner_kernels(wanted);
     for (const auto which : kernels_of(cells))
@@ -264,6 +297,7 @@ struct outer_machine {
         return std::move(libraries).error();
     outer.environment = {"PATH=/usr/bin:/bin:/", "HOME=/root", "TMPDIR=/tmp",
                          "KTSTR_CACHE_DIR=/tmp/cache", "LD_LIBRARY_PATH=" + *libraries};
+    outer.environment.insert(outer.environment.end(), schedulers->begin(), schedulers->end());
     const auto facts = detail::facts_of(input);
     if (!facts)
         return facts.error();

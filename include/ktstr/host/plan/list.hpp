@@ -11,6 +11,7 @@
 #include <ktstr/test/registry.hpp>
 #include <ktstr/topology/topology.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,16 @@ inline void add_seconds(json::writer& out, std::int64_t milliseconds) {
                        std::to_string(1000 + milliseconds % 1000).substr(1);
     text.erase(text.find_last_not_of('0') + 1);
     out.number_text(text);
+}
+
+/// What host/attempt allows, stage by stage: preparing, an attach, the body, an end to be explained, the outcome.
+[[nodiscard]] inline std::chrono::milliseconds all_but_the_boot(const cell& one) {
+    using namespace std::chrono_literals;
+    std::chrono::milliseconds all = one.spec().body_limit() + 30s + 10s;
+    all += one.topology.total_cpus() * 100ms;
+    if (one.has_machine() && one.scheduler->has_program())
+        return all + one.spec().body_limit() + 30s + 15s;
+    return all + 5s;
 }
 
 inline void write_json_cell(json::writer& out, const cell& one,
@@ -53,6 +64,9 @@ inline void write_json_cell(json::writer& out, const cell& one,
     out.field("memory_mib", memory_rule(cpus, spec.memory_mib));
     out.name("timeout_s");
     add_seconds(out, spec.body_limit().count());
+    // With all that is allowed before and behind the body, on a guest as fast as the host; without its boot.
+    out.name("limit_s");
+    add_seconds(out, all_but_the_boot(one).count());
     out.field("cpu_budget", spec.cpu_budget);
     out.name("requirements");
     out.begin_array();

@@ -127,11 +127,22 @@ namespace detail {
     const auto any = [](const std::vector<std::string>& wishes, auto&& holds) {
         return std::any_of(wishes.begin(), wishes.end(), holds);
     };
+    const auto carries_one = [&](const cell& one) {
+        return wanted.tags.empty() || any(wanted.tags, [&](const std::string& tag) {
+                   return detail::has_tag(*one.test, tag);
+               });
+    };
+    // Of several patterns one may be good for nothing because of the tags.
+    const auto emptied =
+        std::find_if(wanted.filters.begin(), wanted.filters.end(), [&](const std::string& pattern) {
+            return std::none_of(ordered.begin(), ordered.end(), [&](const cell& one) {
+                return carries_one(one) && selects(pattern, one.name);
+            });
+        });
     std::erase_if(ordered, [&](const cell& one) {
         const auto named = [&](const std::string& pattern) { return selects(pattern, one.name); };
-        const auto tagged = [&](const std::string& tag) { return detail::has_tag(*one.test, tag); };
-        return (!wanted.filters.empty() && !any(wanted.filters, named)) ||
-               (!wanted.tags.empty() && !any(wanted.tags, tagged)) || any(wanted.excludes, named);
+        return (!wanted.filters.empty() && !any(wanted.filters, named)) || !carries_one(one) ||
+               any(wanted.excludes, named);
     });
     if (had_tests && ordered.empty()) {
         std::string arguments;
@@ -146,6 +157,9 @@ namespace detail {
         return plain_error("use", std::move(arguments), "together they select no test",
                            "see --list for what there is");
     }
+    if (emptied != wanted.filters.end())
+        return detail::selects_nothing("--filter", *emptied,
+                                       "no test of such a name carries a tag that is selected");
     if (wanted.shell && ordered.size() > 1)
         return plain_error("use", "--shell", std::to_string(ordered.size()) + " tests are selected",
                            "select one with --filter NAME");

@@ -19,10 +19,12 @@
 
 namespace ktstr::host {
 
-/// --artifacts or KTSTR_ARTIFACTS, else ktstr-artifacts in the working directory.
+/// --artifacts or KTSTR_ARTIFACTS, else ktstr-artifacts in the working directory; there the program's own
+/// folder, because another one may have tests of the same names.
 [[nodiscard]] inline std::filesystem::path artifacts_root(const options& wanted) {
     std::error_code ignored;
-    return std::filesystem::absolute(wanted.artifacts.value_or("ktstr-artifacts"), ignored);
+    return std::filesystem::absolute(wanted.artifacts.value_or("ktstr-artifacts"), ignored) /
+           std::filesystem::path(wanted.program).filename();
 }
 
 /// The files of an attempt that were not empty.
@@ -41,7 +43,7 @@ namespace ktstr::host {
     return files;
 }
 
-/// Writes the files of one attempt into ROOT/NAME-ATTEMPT, replacing what an earlier run left there.
+/// Writes the files of one attempt into ROOT/PROGRAM/NAME-ATTEMPT, replacing what an earlier run left there.
 /// `name` is a cell of this program: no text that came from a machine becomes part of a path.
 [[nodiscard]] inline result<std::filesystem::path> write_artifacts(
     const std::filesystem::path& root, const std::string& name, int attempt,

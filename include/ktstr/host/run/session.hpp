@@ -176,9 +176,12 @@ private:
                 for (int to = 0; to < nodes; ++to)
                     test.distances.push_back(
                         static_cast<std::uint32_t>(one.topology.distance(from, to)));
-        if (one.has_machine())
+        if (one.has_machine()) {
+            order.scheduler = one.scheduler->name;
+            order.min_kernel = one.scheduler->min_kernel;
             for (const auto& sysctl : one.scheduler->sysctls)
                 test.sysctls.emplace_back(sysctl);
+        }
         if (one.scheduler->has_program()) {
             test.scheduler = wire::scheduler_path;
             test.scheduler_name = one.scheduler->name;

@@ -12,6 +12,7 @@
 #include <ktstr/host/setup/kernel_setup.hpp>
 #include <ktstr/host/setup/scheduler_program.hpp>
 #include <ktstr/linux/find_program.hpp>
+#include <ktstr/linux/kernel_release.hpp>
 #include <ktstr/wire/boot.hpp>
 
 #include <algorithm>
@@ -169,7 +170,8 @@ struct run_setup {
         return "cpu_budget = " + std::to_string(*spec.cpu_budget) + ", and this run may use " +
                std::to_string(host.cpus.size()) + " host CPUs";
     const auto& its = setup.kernel_of(one);
-    if (!release_is_at_least(its.kernel.release, one.scheduler->min_kernel))
+    // One that nobody can tell from here is told by the guest.
+    if (release_is_at_least(its.kernel.release, one.scheduler->min_kernel) == false)
         return "the scheduler " + std::string(one.scheduler->name) + " needs a kernel from " +
                std::string(one.scheduler->min_kernel) + " on, and this is " + its.kernel.release;
     if (its.config) {

@@ -98,27 +98,4 @@ namespace ktstr::host {
     return planted;
 }
 
-/// Whether a kernel's release is at least `wanted`, number by number: 7.3.4-cloud is at least 7.3 and 6.14.
-[[nodiscard]] constexpr bool release_is_at_least(std::string_view release,
-                                                 std::string_view wanted) {
-    const auto take = [](std::string_view& text) {
-        unsigned long value = 0;
-        while (!text.empty() && text.front() >= '0' && text.front() <= '9') {
-            value = value * 10 + static_cast<unsigned long>(text.front() - '0');
-            text.remove_prefix(1);
-        }
-        if (!text.empty() && text.front() == '.')
-            text.remove_prefix(1);
-        else
-            text = {};
-        return value;
-    };
-    while (!wanted.empty()) {
-        const auto have = take(release), want = take(wanted);
-        if (have != want)
-            return have > want;
-    }
-    return true;
-}
-
 }  // namespace ktstr::host
