@@ -42,8 +42,13 @@ def build(place, *arguments, ok=True):
     return run("cmake", "--build", place, *arguments, ok=ok)
 
 
-def what_is_built(place, configure):
+def sources(place):
+    (place / "beside.cpp").write_text((HERE / "elsewhere/scheduler.cpp").read_text())
     (place / "one.bpf.c").write_text("// SPDX-License-Identifier: MIT\n")
+
+
+def what_is_built(place, configure):
+    sources(place)
     (place / "header.h").write_text("")
     (place / "listing.json").write_text('[{"name": "t", "cpus": 1, "timeout_s": 1}]')
     tool = place / "tool"
@@ -90,6 +95,11 @@ def what_is_built(place, configure):
     require(done.returncode != 0 and "one.bpf.c:7:3: error: what the compiler says" in done.stdout, done.stdout)
     require((place / "of_bpf").is_symlink() and not (place / "of_bpf").exists(), "the scheduler of before is found")
     (place / "one.bpf.c").write_text("")
+    # An executable is as its last good build.
+    (place / "beside.cpp").write_text("#error fault")
+    done = build(place, "--target", "tests", ok=False)
+    require(done.returncode != 0 and (place / "beside").is_file(), "a failed build took the executable of before away")
+    sources(place)
 
     # A file that the build did not make is not thrown away.
     for program in ("tests", "far"):
@@ -118,7 +128,7 @@ FAULTS = [  # what is said, what is written
 
 
 def what_is_refused(place, configure):
-    (place / "one.bpf.c").write_text("")
+    sources(place)
     for words, line in FAULTS:
         done = configure(place, "-DKTSTR_TOOL=/nowhere", f"-DFAULT={line}", ok=False)
         require(done.returncode != 0 and words in " ".join(done.stdout.split()), f"{line}: {done.stdout}")
