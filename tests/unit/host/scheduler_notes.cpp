@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What a report says of a scheduler besides the verdict, and which of them a program is found for.
 #include <ktstr/host/attempt/scheduler_notes.hpp>
+#include <ktstr/host/cli/replay.hpp>
 #include <ktstr/host/setup/scheduler_program.hpp>
+#include <ktstr/host/setup/scheduler_variables.hpp>
 #include <ktstr/linux/kernel_release.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -9,7 +11,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scratch_directory.hpp"
@@ -163,3 +167,70 @@ static_assert(release_is_at_least("7-rc1", "7.1") == false);
 // Nobody can tell.
 static_assert(!release_is_at_least("", "6.12") && !release_is_at_least("bzImage", "6.12"));
 static_assert(!release_is_at_least("7.3", "six"));
+
+namespace {
+
+constexpr scheduler with_program{.name = "with-program", .binary = "p"};
+constexpr scheduler namesake{.name = "with_program", .binary = ""};
+constexpr scheduler without{.name = "without", .binary = ""};
+
+test_case under(const scheduler* one) {
+    test_spec spec;
+    spec.scheduler = one;
+    return {"t", "a.cpp", 1, spec, nullptr};
+}
+
+result<options> settled(std::initializer_list<const scheduler*> schedulers,
+                        std::vector<std::pair<std::string, std::string>> variables) {
+    std::vector<test_case> tests;
+    for (const scheduler* one : schedulers)
+        tests.push_back(under(one));
+    std::vector<const test_case*> all;
+    for (const auto& one : tests)
+        all.push_back(&one);
+    options wanted;
+    wanted.program = "./t";
+    wanted.scheduler_variables = std::move(variables);
+    if (auto done = settle_scheduler_variables(all, wanted); !done)
+        return done.error();
+    return wanted;
+}
+
+}  // namespace
+
+TEST_CASE("a variable that names a program for a test's scheduler counts", "[scheduler]") {
+    for (const auto* other : {&without, &namesake}) {
+        const auto o = settled({other, &with_program, other, nullptr},
+                               {{"KTSTR_SCHEDULER_WITH_PROGRAM", "/p"}});
+        REQUIRE(o);
+        CHECK(o->notes.empty());
+        CHECK(replay_command(*o, "t").starts_with("KTSTR_SCHEDULER_WITH_PROGRAM=/p ./t "));
+    }
+    const auto none = settled({&without}, {});
+    REQUIRE(none);
+    CHECK(none->notes.empty());
+}
+
+TEST_CASE("one that no test's scheduler has is said, and in no replay", "[scheduler]") {
+    const auto o = settled({&with_program, &without}, {{"KTSTR_SCHEDULER_WITHPROGRAM", "/p"}});
+    REQUIRE(o);
+    CHECK(o->scheduler_variables.empty());
+    REQUIRE(o->notes.size() == 1);
+    CHECK(
+        o->notes[0] ==
+        "KTSTR_SCHEDULER_WITHPROGRAM changes nothing: no test of this program names a scheduler of "
+        "this variable; theirs: KTSTR_SCHEDULER_WITH_PROGRAM");
+    CHECK(replay_command(*o, "t").starts_with("./t "));
+}
+
+TEST_CASE("one of a scheduler that starts no program is refused", "[scheduler]") {
+    const auto o = settled({&with_program, &without}, {{"KTSTR_SCHEDULER_WITHOUT", "/p"}});
+    REQUIRE_FALSE(o);
+    const auto said = o.error().message();
+    CAPTURE(said);
+    CHECK(said.find("KTSTR_SCHEDULER_WITHOUT") != std::string::npos);
+    CHECK(said.find("/p") != std::string::npos);
+    CHECK(said.find("the scheduler without starts no program") != std::string::npos);
+    // What a test runs under that names none.
+    CHECK_FALSE(settled({nullptr}, {{"KTSTR_SCHEDULER_EEVDF", "/p"}}));
+}

@@ -89,6 +89,7 @@ struct options {
     bool seed_was_given = false;
     /// KTSTR_SCHEDULER_NAME: other programs for schedulers, for replay commands.
     std::vector<std::pair<std::string, std::string>> scheduler_variables;
+    std::vector<std::string> notes;  ///< what a person should know of these wishes, said aloud
 
     // What comes out.
     std::optional<std::string> junit;

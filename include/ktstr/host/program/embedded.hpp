@@ -17,6 +17,7 @@
 #include <ktstr/host/run/host_shares.hpp>
 #include <ktstr/host/run/private_directory.hpp>
 #include <ktstr/host/setup/run_setup.hpp>
+#include <ktstr/host/setup/scheduler_variables.hpp>
 #include <ktstr/test/registry.hpp>
 
 #include <algorithm>
@@ -183,6 +184,11 @@ struct embedded_host {
         auto cells = embedded_cells(*wanted);
         if (!cells)
             return not_run(name, cell_ending::misused, cells.error());
+        const auto registered = registered_tests();
+        if (auto settled =
+                settle_scheduler_variables({registered.begin(), registered.size()}, *wanted);
+            !settled)
+            return not_run(name, cell_ending::misused, settled.error());
         known = embedded_host{.of = std::move(key),
                               .wanted = std::move(*wanted),
                               .cells = std::move(*cells),

@@ -23,6 +23,7 @@
 #include <ktstr/host/run/run_start.hpp>
 #include <ktstr/host/run/runner.hpp>
 #include <ktstr/host/setup/run_setup.hpp>
+#include <ktstr/host/setup/scheduler_variables.hpp>
 #include <ktstr/host/text/terminal.hpp>
 #include <ktstr/test/registry.hpp>
 
@@ -164,6 +165,8 @@ inline int run_tests(const options& wanted, const environment& variables, const 
     if (wanted.part)
         if (auto announced = announce_sharding(*wanted.part); !announced)
             return detail::say_error(exit_run_impossible, announced.error());
+    if (auto settled = settle_scheduler_variables(all, wanted); !settled)
+        return detail::say_error(exit_bad_usage, settled.error());
     if (wanted.dry_run)
         return run_dry(wanted, cells);
     if (wanted.accel == accel_wish::nested && !cells.empty())

@@ -87,6 +87,7 @@ struct run_setup {
     if (!host)
         return std::move(host).error();
     setup.host = std::move(*host);
+    setup.host.notes.insert(setup.host.notes.end(), wanted.notes.begin(), wanted.notes.end());
     if (auto got = get_kernels(setup, wanted, needed, progress); !got)
         return std::move(got).error();
     return setup;
