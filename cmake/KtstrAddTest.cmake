@@ -33,7 +33,11 @@ function(ktstr_add_test target)
   add_executable(${target} ${arg_SOURCES})
   if(arg_COMPILED_MAIN)
     ktstr_detail_check_compiled_main(${target})
-    target_link_libraries(${target} PRIVATE ktstr::compiled_main ${arg_LIBRARIES})
+    # ktstr's main() is taken before one that a library has, and none of ktstr's where it is not wanted.
+    if(NOT arg_NO_MAIN)
+      target_link_libraries(${target} PRIVATE ktstr::compiled_entry)
+    endif()
+    target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} ktstr::compiled_main)
   else()
     ktstr_detail_main_object(main_object ${arg_LIBRARIES})
     target_link_libraries(${target} PRIVATE ktstr::main_libraries ${arg_LIBRARIES})
@@ -195,12 +199,14 @@ function(ktstr_detail_check_compiled_main target)
                         "-DKTSTR_INSTALL_MAIN=ON, or leave COMPILED_MAIN out")
   endif()
   ktstr_detail_ways(compiler options)
-  if(NOT "${compiler}" STREQUAL "${KTSTR_COMPILED_MAIN_COMPILER}")
-    message(FATAL_ERROR "ktstr_add_test(${target}): the COMPILED_MAIN is of ${KTSTR_COMPILED_MAIN_COMPILER}, and this "
+  get_target_property(its_compiler ktstr::compiled_main KTSTR_COMPILER)
+  get_target_property(its_options ktstr::compiled_main KTSTR_OPTIONS)
+  if(NOT "${compiler}" STREQUAL "${its_compiler}")
+    message(FATAL_ERROR "ktstr_add_test(${target}): the COMPILED_MAIN is of ${its_compiler}, and this "
                         "project is compiled by ${compiler}; install ktstr with this compiler, or leave COMPILED_MAIN out")
   endif()
-  if(NOT "${options}" STREQUAL "${KTSTR_COMPILED_MAIN_OPTIONS}")
-    message(FATAL_ERROR "ktstr_add_test(${target}): the COMPILED_MAIN was compiled with '${KTSTR_COMPILED_MAIN_OPTIONS}', "
+  if(NOT "${options}" STREQUAL "${its_options}")
+    message(FATAL_ERROR "ktstr_add_test(${target}): the COMPILED_MAIN was compiled with '${its_options}', "
                         "and this directory with '${options}'; install ktstr with these options, or leave COMPILED_MAIN "
                         "out")
   endif()
@@ -225,7 +231,15 @@ function(ktstr_detail_main_object out)
   set(object "ktstr_main_${key}")
   if(NOT TARGET ${object})
     add_library(${object} OBJECT)
-    target_link_libraries(${object} PRIVATE ktstr::no_main ${ARGN})
+    target_link_libraries(${object} PRIVATE ktstr::no_main)
+    # It is compiled as the libraries ask of their users, but what they are made of is the program's alone: a source
+    # that comes with one would be in it twice.
+    add_library(${object}_uses INTERFACE)
+    target_link_libraries(${object}_uses INTERFACE ${ARGN})
+    target_compile_features(${object} PRIVATE $<TARGET_PROPERTY:${object}_uses,INTERFACE_COMPILE_FEATURES>)
+    target_compile_options(${object} PRIVATE $<TARGET_PROPERTY:${object}_uses,INTERFACE_COMPILE_OPTIONS>)
+    target_compile_definitions(${object} PRIVATE $<TARGET_PROPERTY:${object}_uses,INTERFACE_COMPILE_DEFINITIONS>)
+    target_include_directories(${object} PRIVATE $<TARGET_PROPERTY:${object}_uses,INTERFACE_INCLUDE_DIRECTORIES>)
     # Half of what the host's side costs at -O2 is work of the optimizer's that nobody would notice: it waits for
     # machines. What runs in a machine is compiled as the project is.
     set(folder "${CMAKE_CURRENT_FUNCTION_LIST_DIR}")

@@ -37,6 +37,12 @@ def check_program(program):
     equal(set(run(program, "--list").split()), NAMES, "--list names the tests")
 
 
+    said = run(program, "--filter", "sum_on_the_host", environment={"KTSTR_SCHEDULER_NOBODY": "/p"})
+    equal("KTSTR_SCHEDULER_NOBODY changes nothing" in said, True, "a scheduler's variable that changes nothing is told")
+    run(program, "--filter", "sum_on_the_host", environment={"KTSTR_SCHEDULER_EEVDF": "/p"}, ok=(5,))
+    run(program, "--list", environment={"KTSTR_SCHEDULER_EEVDF": "/p"})
+
+
 def check_own_main(program):
     check_program(program)
     equal(run(program, "greet"), "my own main\n", "a program that keeps its main() is its own")
@@ -76,7 +82,15 @@ def find_package(source, tree_build, work, generator, compiler):
                  if path.is_file()}
     headers = {path.relative_to(source / "include").as_posix() for path in (source / "include").rglob("*.hpp")}
     equal(installed, headers, "all headers and nothing else is installed under include/")
-    cmake_build("find_package", work, generator, compiler, f"-DCMAKE_PREFIX_PATH={prefix}")
+    cmake_build("find_package", work, generator, compiler, f"-DCMAKE_PREFIX_PATH={prefix}",
+                "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    commands = json.loads((work / "build" / "compile_commands.json").read_text())
+    of_main = {pathlib.Path(one["file"]).name: one["command"] for one in commands if "ktstr_main_" in one["file"]
+               and "entry" not in one["file"]}
+    equal(sorted(pathlib.Path(one["file"]).name for one in commands if "/ktstr_main_" in one["command"].split(" -o ")[1]
+                 .split(".dir/")[0]), sorted(of_main), "what a library brings is not in the program twice")
+    equal({name for name, command in of_main.items() if "-DOF_HELPERS" in command}, set(of_main),
+          "the main is compiled with a library's options")
 
 
 def compiled_main(source, tree_build, work, generator, compiler):
@@ -100,9 +114,14 @@ def compiled_main(source, tree_build, work, generator, compiler):
              "-DCMAKE_CXX_FLAGS=-D_GLIBCXX_DEBUG"),
             ("no compiled main", "was installed without a COMPILED_MAIN", f"-DCMAKE_PREFIX_PATH={without}")):
         refused(case, words, generator, compiler, work, *arguments)
-    facts = prefix / "share/cmake/ktstr/ktstr-compiled-main.cmake"
-    facts.write_text(facts.read_text().replace("[==[GNU ", "[==[GNU 1.").replace("[==[Clang ", "[==[Clang 1."))
+    facts = prefix / "share/cmake/ktstr/ktstr-targets.cmake"
+    facts.write_text(facts.read_text().replace('"GNU ', '"GNU 1.').replace('"Clang ', '"Clang 1.'))
     refused("another compiler", "the COMPILED_MAIN is of", generator, compiler, work, f"-DCMAKE_PREFIX_PATH={prefix}")
+
+
+    # A project that takes ktstr in as a folder is not refused for what only that folder knows.
+    run("cmake", "-S", HERE / "add_subdirectory", "-B", work / "taken-in", "-G", generator,
+        f"-DCMAKE_CXX_COMPILER={compiler}", f"-DKTSTR_SOURCE_DIR={source}", "-DKTSTR_INSTALL_MAIN=ON", "-DMAIN=COMPILED_MAIN")
 
 
 def refused(case, words, generator, compiler, work, *arguments):
