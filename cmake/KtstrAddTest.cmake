@@ -46,9 +46,7 @@ function(ktstr_add_test target)
       target_link_libraries(${target} PRIVATE ktstr::entry)
     endif()
   endif()
-  foreach(scheduler IN LISTS arg_SCHEDULERS)
-    ktstr_detail_add_scheduler(${target} "${scheduler}")
-  endforeach()
+  ktstr_detail_add_schedulers(${target} ${arg_SCHEDULERS})
 
   if(arg_NO_MAIN AND NOT DEFINED arg_DISCOVERY_MODE)
     set(arg_DISCOVERY_MODE NONE)
@@ -65,27 +63,51 @@ function(ktstr_add_test target)
   ktstr_discover_tests(${target} ${forward} ARGS ${arg_ARGS} LABELS ${arg_LABELS} PROPERTIES ${arg_PROPERTIES})
 endfunction()
 
-function(ktstr_detail_add_scheduler target scheduler)
-  if(NOT TARGET "${scheduler}")
-    message(FATAL_ERROR "ktstr_add_test(${target}): SCHEDULERS names '${scheduler}', which is no target at this place; "
-                        "define it above, with add_executable() or ktstr_add_bpf_scheduler(). A program that this project "
-                        "does not build goes without SCHEDULERS: by its path, by PATH, or by KTSTR_SCHEDULER_<NAME>")
+# The links of all test programs are laid in every build, and not when a program is linked: that is not done again where a
+# scheduler was taken from the list, or where another configuration has the same folder.
+function(ktstr_detail_add_schedulers target)
+  set(folder "${CMAKE_BINARY_DIR}/ktstr_schedulers")
+  get_property(begun GLOBAL PROPERTY KTSTR_LINKS_BEGUN)
+  if(NOT begun)
+    # What was generated before may be of a test program that is no more.
+    set_property(GLOBAL PROPERTY KTSTR_LINKS_BEGUN TRUE)
+    file(REMOVE_RECURSE "${folder}/links")
   endif()
-  get_target_property(program "${scheduler}" KTSTR_PROGRAM)
-  get_target_property(type "${scheduler}" TYPE)
-  if(NOT program)
-    if(NOT type STREQUAL "EXECUTABLE")
-      message(FATAL_ERROR "ktstr_add_test(${target}): SCHEDULERS names '${scheduler}', which is no program "
-                          "(${type}); name an executable or a target of ktstr_add_bpf_scheduler()")
+  if(NOT ARGN AND NOT EXISTS "${folder}")
+    return()
+  endif()
+
+  set(calls "")
+  foreach(scheduler IN LISTS ARGN)
+    if(NOT TARGET "${scheduler}")
+      message(FATAL_ERROR "ktstr_add_test(${target}): SCHEDULERS names '${scheduler}', which is no target at this place; "
+                          "define it above, with add_executable() or ktstr_add_bpf_scheduler(). A program that this project "
+                          "does not build goes without SCHEDULERS: by its path, by PATH, or by KTSTR_SCHEDULER_<NAME>")
     endif()
-    set(program "$<TARGET_FILE:${scheduler}>")
+    get_target_property(program "${scheduler}" KTSTR_PROGRAM)
+    get_target_property(type "${scheduler}" TYPE)
+    if(NOT program)
+      if(NOT type STREQUAL "EXECUTABLE")
+        message(FATAL_ERROR "ktstr_add_test(${target}): SCHEDULERS names '${scheduler}', which is no program "
+                            "(${type}); name an executable or a target of ktstr_add_bpf_scheduler()")
+      endif()
+      set(program "$<TARGET_FILE:${scheduler}>")
+    endif()
+    add_dependencies(${target} "${scheduler}")
+    string(APPEND calls "ktstr_link([==[$<TARGET_FILE_DIR:${target}>/${scheduler}]==] [==[${program}]==])\n")
+  endforeach()
+  if(NOT TARGET ktstr_scheduler_links)
+    add_custom_target(
+      ktstr_scheduler_links
+      COMMAND "${CMAKE_COMMAND}" "-DKTSTR_LINKS=${folder}/links/of_$<CONFIG>" "-DKTSTR_LAID=${folder}/laid_$<CONFIG>.cmake" -P
+              "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KtstrLinkScheduler.cmake"
+      COMMENT "Laying the links to schedulers"
+      VERBATIM)
   endif()
-  add_dependencies(${target} "${scheduler}")
-  add_custom_command(
-    TARGET ${target} POST_BUILD
-    COMMAND "${CMAKE_COMMAND}" "-DKTSTR_PROGRAM=${program}" "-DKTSTR_LINK=$<TARGET_FILE_DIR:${target}>/${scheduler}" -P
-            "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KtstrLinkScheduler.cmake"
-    VERBATIM)
+  add_dependencies(${target} ktstr_scheduler_links)
+  if(ARGN)
+    file(GENERATE OUTPUT "${folder}/links/of_$<CONFIG>/${target}.cmake" CONTENT "${calls}")
+  endif()
 endfunction()
 
 # ktstr_add_bpf_scheduler(<target> SOURCES <x.bpf.c>... [LOADER <file>] [KERNEL <kernel>] [INCLUDES <folder>...]

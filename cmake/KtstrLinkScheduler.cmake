@@ -1,30 +1,65 @@
 # SPDX-License-Identifier: MIT
-# After a test program was linked: a scheduler's program is found beside it, under the name of its target. Run by what
-# ktstr_add_test(... SCHEDULERS) adds, which sets KTSTR_PROGRAM and KTSTR_LINK, two absolute paths.
+# In every build, before the test programs: each finds its schedulers beside it, under the names of their targets, and
+# none that it no longer names. Run by what ktstr_add_test(... SCHEDULERS) adds. KTSTR_LINKS is the folder with a file for
+# each test program of this configuration, of calls of ktstr_link(); KTSTR_LAID is the record of the build before.
 cmake_policy(VERSION 3.22)
+set(count 0)  # a list would not do: a path may have a semicolon in it
 
-# Built into the same folder.
-if(KTSTR_LINK STREQUAL KTSTR_PROGRAM)
-  return()
-endif()
-if(EXISTS "${KTSTR_LINK}" AND NOT IS_SYMLINK "${KTSTR_LINK}")
-  message(FATAL_ERROR "ktstr: ${KTSTR_LINK} is in the way of the link to the scheduler ${KTSTR_PROGRAM}; what the build "
-                      "no longer makes may be deleted, else give one of the two another folder or name")
-endif()
-# Two test programs that share a folder may do this side by side.
-set(there "")
-if(IS_SYMLINK "${KTSTR_LINK}")
-  file(READ_SYMLINK "${KTSTR_LINK}" there)
-endif()
-if(NOT there STREQUAL KTSTR_PROGRAM)
-  file(CREATE_LINK "${KTSTR_PROGRAM}" "${KTSTR_LINK}" RESULT failed SYMBOLIC)
-  if(NOT failed STREQUAL "0")
-    set(there "")
-    if(IS_SYMLINK "${KTSTR_LINK}")
-      file(READ_SYMLINK "${KTSTR_LINK}" there)
-    endif()
-    if(NOT there STREQUAL KTSTR_PROGRAM)
-      message(FATAL_ERROR "ktstr: cannot link ${KTSTR_LINK} to the scheduler ${KTSTR_PROGRAM}: ${failed}")
+function(ktstr_link link program)
+  # Built into the same folder.
+  if(NOT link STREQUAL program)
+    math(EXPR next "${count} + 1")
+    set(link_${count} "${link}" PARENT_SCOPE)
+    set(program_${count} "${program}" PARENT_SCOPE)
+    set("wanted_${link}" TRUE PARENT_SCOPE)
+    set(count ${next} PARENT_SCOPE)
+  endif()
+endfunction()
+
+# What somebody else made of a link since is not thrown away.
+function(ktstr_laid link program)
+  if(NOT DEFINED "wanted_${link}" AND IS_SYMLINK "${link}")
+    file(READ_SYMLINK "${link}" there)
+    if(there STREQUAL program)
+      file(REMOVE "${link}")
     endif()
   endif()
-endif()
+endfunction()
+
+file(GLOB lists "${KTSTR_LINKS}/*.cmake")
+foreach(list IN LISTS lists)
+  include("${list}")
+endforeach()
+include("${KTSTR_LAID}" OPTIONAL)
+
+# The record first: what could not be laid is still not lost sight of.
+set(record "")
+set(i 0)
+while(i LESS count)
+  string(APPEND record "ktstr_laid([==[${link_${i}}]==] [==[${program_${i}}]==])\n")
+  math(EXPR i "${i} + 1")
+endwhile()
+file(WRITE "${KTSTR_LAID}" "${record}")
+
+set(i 0)
+while(i LESS count)
+  set(link "${link_${i}}")
+  set(program "${program_${i}}")
+  if(EXISTS "${link}" AND NOT IS_SYMLINK "${link}")
+    message(FATAL_ERROR "ktstr: ${link} is in the way of the link to the scheduler ${program}; what the build "
+                        "no longer makes may be deleted, else give one of the two another folder or name")
+  endif()
+  set(there "")
+  if(IS_SYMLINK "${link}")
+    file(READ_SYMLINK "${link}" there)
+  endif()
+  if(NOT there STREQUAL program)
+    cmake_path(GET link PARENT_PATH folder)
+    file(MAKE_DIRECTORY "${folder}")
+    file(CREATE_LINK "${program}" "${link}" RESULT failed SYMBOLIC)
+    if(NOT failed STREQUAL "0")
+      message(FATAL_ERROR "ktstr: cannot link ${link} to the scheduler ${program}: ${failed}")
+    endif()
+  endif()
+  math(EXPR i "${i} + 1")
+endwhile()

@@ -109,6 +109,38 @@ def what_is_built(place, configure):
     said = " ".join(done.stdout.split())
     require(done.returncode != 0 and f"{place}/far is in the way" in said, done.stdout)
     require((place / "far").read_text() == "mine", "the file in the way was written to")
+    (place / "far").unlink()
+
+    # A link is there after every build, and none to what is no longer named; what the other program names stays.
+    build(place, "--target", "tests")
+    (place / "of_bpf").unlink()
+    build(place, "--target", "tests")
+    require((place / "of_bpf").is_symlink(), "a link that was deleted is not laid again")
+    configure(place, "-DSCHEDULERS=beside")
+    build(place, "--target", "tests")
+    require(not (place / "far").is_symlink(), "a link to a scheduler that is no longer named")
+    require((place / "my::far").is_symlink() and (place / "of_bpf").is_symlink(), "another program's link was taken away")
+    # Nor where a program names none at all any more; somebody else's link is not ours.
+    configure(place, "-DSCHEDULERS=far;plain")
+    build(place, "--target", "tests")
+    require((place / "far").is_symlink() and (place / "plain").is_symlink(), "the links of a new list")
+    (place / "plain").unlink()
+    (place / "plain").symlink_to("/mine")
+    configure(place, "-DSCHEDULERS=")
+    build(place, "--target", "tests")
+    require(not (place / "far").is_symlink() and os.readlink(place / "plain") == "/mine", "the links of an empty list")
+
+
+def configurations(place, configure):
+    """Two that share a folder: the links lead to what was built last."""
+    sources(place)
+    (place / "listing.json").write_text("[]")
+    out = place / "out"
+    configure(place, "-DKTSTR_TOOL=/nowhere", "-DSCHEDULERS=far", f"-DCMAKE_RUNTIME_OUTPUT_DIRECTORY={out}$<0:>")
+    for config in ("Debug", "Release", "Debug"):
+        build(place, "--target", "tests", "--config", config)
+        require(os.readlink(out / "far") == str(place / "elsewhere/bin" / config / "another_name"),
+                f"after a build of {config} far is {os.readlink(out / 'far')}")
 
 
 FAULTS = [  # what is said, what is written
@@ -141,13 +173,14 @@ def what_is_refused(place, configure):
 
 def main():
     base, arguments = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]
-    generators = [name for name, tool in (("Ninja", "ninja"), ("Unix Makefiles", "make")) if shutil.which(tool)]
+    generators = [name for name, tool in (("Ninja", "ninja"), ("Ninja Multi-Config", "ninja"), ("Unix Makefiles", "make"))
+                  if shutil.which(tool)]
     shutil.rmtree(base, ignore_errors=True)
     failed = not generators
     for generator in generators:
         def configure(place, *more, ok=True):
             return run("cmake", "-S", HERE, "-B", place, "-G", generator, *arguments, *more, ok=ok)
-        for check in (what_is_built, what_is_refused):
+        for check in (configurations,) if "Multi" in generator else (what_is_built, what_is_refused):
             place = base / generator.split()[-1] / check.__name__
             place.mkdir(parents=True)
             try:
