@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The `ktstr` tool: what is not about one test program. Each subcommand has a header of its own;
 // this file only names them and turns bad usage into exit code 5.
+#include <ktstr/embed.hpp>
+
 #include <CLI/CLI.hpp>
 #include <exception>
 
@@ -10,8 +12,12 @@
 #include "kernel_command.hpp"
 #include "locks_command.hpp"
 #include "package_command.hpp"
+#include "smoke_command.hpp"
 
 int main(int argc, char** argv) {
+    // `ktstr smoke` runs tests, so this program is the first process of their machines.
+    if (const auto status = ktstr::take_role(argc, argv))
+        return *status;
     try {
         CLI::App app{"ktstr: test Linux CPU schedulers in virtual machines", "ktstr"};
         app.require_subcommand(1);
@@ -22,6 +28,7 @@ int main(int argc, char** argv) {
         ktstr::tool::add_kernel_command(app, status);
         ktstr::tool::add_locks_command(app, status);
         ktstr::tool::add_package_command(app, status);
+        ktstr::tool::add_smoke_command(app, status);
         try {
             app.parse(argc, argv);
         } catch (const CLI::ParseError& stop) {
