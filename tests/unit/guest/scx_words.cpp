@@ -138,10 +138,10 @@ TEST_CASE("an attach that is over is no attach, and the next one comes behind th
     const auto remove = uevent("remove", "/kernel/sched_ext/root");
     using kind = scx_news::kind;
     const auto kinds = [](scx_words& words) {
-        std::vector<kind> all;
+        std::vector<kind> told;
         for (const auto& one : words.take())
-            all.push_back(one.what);
-        return all;
+            told.push_back(one.what);
+        return told;
     };
     const std::vector life{kind::attached, kind::leaving, kind::ended};
 
