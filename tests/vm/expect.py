@@ -4,10 +4,14 @@ import glob
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+# A shell starts its background jobs with SIGINT ignored, and ktstr leaves it so: not for the programs started from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def slowness():

@@ -168,6 +168,28 @@ TEST_CASE("the stop signal ends the wait for a vsock device that does not come u
           }) == 0);
 }
 
+TEST_CASE("a signal that is ignored stays ignored, and the others are taken", "[process]") {
+    for (const int ignored : {0, SIGHUP, SIGINT, SIGTERM})
+        for (const int signal : {SIGHUP, SIGINT, SIGTERM}) {
+            INFO(ignored << ' ' << signal);
+            const pid_t pid = ::fork();
+            REQUIRE(pid >= 0);
+            if (pid == 0) {
+                for (const int each : {SIGHUP, SIGINT, SIGTERM})
+                    ::signal(each, each == ignored ? SIG_IGN : SIG_DFL);
+                const stop_signal stop;
+                ::raise(signal);
+                const int heard = stop_signal::received();
+                stop_signal::forget();
+                ::_exit(stop_signal::received() == 0 ? heard : 100);
+            }
+            int status = 0;
+            REQUIRE(::waitpid(pid, &status, 0) == pid);
+            REQUIRE(WIFEXITED(status));
+            CHECK(WEXITSTATUS(status) == (signal == ignored ? 0 : signal));
+        }
+}
+
 TEST_CASE("the stop signal ends a hash of what has no end", "[process]") {
     CHECK(status_of(SIGINT, [&](int fd) {
               (void)!::write(fd, "x", 1);

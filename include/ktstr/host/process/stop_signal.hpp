@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // SIGINT, SIGTERM and SIGHUP as something to poll: every loop of the run watches one descriptor and
 // ends in order, and whatever waits for another process or a tool watches it too. A second signal ends
-// the process at once; the janitor and the kernel clean up. Host side.
+// the process at once; the janitor and the kernel clean up. A signal that was ignored stays so, as nohup
+// wants it. Host side.
 #pragma once
 
 #include <ktstr/base/unique_fd.hpp>
@@ -32,8 +33,12 @@ public:
             const std::uint64_t one = 1;
             [[maybe_unused]] const auto n = ::write(state().fd, &one, sizeof one);
         };
-        for (const int signal : {SIGINT, SIGTERM, SIGHUP})
-            ::sigaction(signal, &action, nullptr);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction before {};
+            ::sigaction(signal, nullptr, &before);
+            if (before.sa_handler != SIG_IGN)
+                ::sigaction(signal, &action, nullptr);
+        }
         ::signal(SIGPIPE, SIG_IGN);
     }
 
@@ -47,6 +52,8 @@ public:
     [[nodiscard]] static int watched_fd() noexcept { return state().fd; }
     /// The signal that came, or 0.
     [[nodiscard]] static int received() noexcept { return state().signal; }
+    /// For a process that has answered it and goes on.
+    static void forget() noexcept { state().signal = 0; }
 
 private:
     struct shared {
