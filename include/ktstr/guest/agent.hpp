@@ -41,6 +41,8 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -172,17 +174,31 @@ private:
             kernel_words_ = unique_fd(::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
         } else {
             ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+            watch_runner();
         }
     }
 
+    /// A keeper ends with its runner, also where a process that the runner has forked still holds the other
+    /// end of the link.
+    void watch_runner() {
+        ucred peer{};
+        socklen_t size = sizeof peer;
+        if (::getsockopt(link_.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+            return;
+        runner_ = unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+        if (!runner_ && errno == ESRCH)
+            core_.on_link_end({});
+    }
+
     void turn() {
-        std::array<pollfd, 13> fds{};
+        std::array<pollfd, 14> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd) {
             fds[count] = {fd, POLLIN, 0};
             return count++;
         };
         const auto on_link = watch(link_.fd());
+        const auto on_runner = watch(runner_ ? runner_.get() : -1);
         const auto on_signal = watch(signals_.get());
         const auto on_timer = watch(timer_.get());
         const auto on_report = watch(body_ ? body_->report_fd() : -1);
@@ -202,6 +218,8 @@ private:
             return;
         const auto ready = [&](std::size_t i) { return fds[i].revents != 0; };
 
+        if (ready(on_runner))
+            return core_.on_link_end({});
         // Reports before the end of their sender, output before the outcome.
         if (ready(on_report)) {
             body_->pump_reports(send_, *this);
@@ -504,6 +522,7 @@ private:
     bool ready_ = false;  ///< in a template, before it was saved
     agent_core core_{*this};
     sender send_{link_};
+    unique_fd runner_;  ///< of a keeper: the process on the other end of the link
     unique_fd signals_;
     unique_fd timer_;
     unique_fd kernel_words_;                ///< /dev/kmsg

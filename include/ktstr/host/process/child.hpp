@@ -7,6 +7,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <optional>
@@ -139,7 +140,7 @@ private:
         CPU_SET(static_cast<std::size_t>(cpu), &bound);
 
     int report[2];
-    if (::pipe2(report, O_CLOEXEC) != 0)
+    if (::pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0)
         return system_error("make a pipe to start", program);
     unique_fd report_read(report[0]);
     unique_fd report_write(report[1]);
@@ -148,7 +149,11 @@ private:
         return system_error("open", "/dev/null");
 
     const pid_t parent = ::getpid();
-    const pid_t pid = ::fork();
+    // The caller goes on when the child has executed the program or has ended (CLONE_VFORK, with memory of its
+    // own), so that whatever is in the pipe then is all there will be: its end of file would come late where
+    // another thread has forked meanwhile a child that still holds the pipe.
+    const auto pid = static_cast<pid_t>(::syscall(
+        SYS_clone, static_cast<unsigned long>(CLONE_VFORK | SIGCHLD), 0UL, 0UL, 0UL, 0UL));
     if (pid < 0)
         return system_error("start a process for", program,
                             "the process limit is reached (ulimit -u) or memory is short");

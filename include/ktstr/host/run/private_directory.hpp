@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A directory of this run's own, mode 0700 and with an unguessable name, and the process that
 // removes it when the runner is killed, and the run's cgroups, which carry its name: the janitor
-// holds the other end of a pipe, and the end of file on it is the one message that a SIGKILL can't
-// suppress. Host side.
+// watches the runner's process, whose end is the one message that a SIGKILL can't suppress. The name
+// comes to it through a pipe, and a goodbye: the pipe's end of file would come late where another thread
+// of the process has forked a child that still holds it. Host side.
 #pragma once
 
 #include <ktstr/base/result.hpp>
@@ -12,6 +13,7 @@
 #include <ktstr/host/reserve/cpuset.hpp>
 #include <ktstr/linux/own_cgroup.hpp>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -19,6 +21,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -46,6 +49,9 @@ public:
             return system_error("make a pipe for", "the run's janitor");
         unique_fd read_end(watch[0]);
         made.alive_ = unique_fd(watch[1]);
+        const unique_fd runner(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+        if (!runner)
+            return system_error("watch", "this process", "a kernel of 5.3 or later is needed");
         // The janitor is there before the directory is, so there is no moment at which a kill
         // would leave one behind. It learns the name through the pipe.
         const pid_t pid = ::fork();
@@ -53,7 +59,7 @@ public:
             return system_error("fork", "the run's janitor");
         if (pid == 0) {
             made.alive_.reset();
-            keep_watch(read_end.get());
+            keep_watch(read_end.get(), runner.get());
         }
         made.janitor_ = pid;
         std::string pattern = parent + "/ktstr-XXXXXX";
@@ -79,6 +85,7 @@ public:
         std::error_code ignored;
         if (!path_.empty())
             std::filesystem::remove_all(path_, ignored);
+        (void)!::write(alive_.get(), "", 1);
         alive_.reset();
         while (::waitpid(janitor_, nullptr, 0) < 0 && errno == EINTR) {
         }
@@ -89,22 +96,33 @@ public:
 private:
     private_directory() = default;
 
-    [[noreturn]] static void keep_watch(int fd) {
+    /// `fd` has a name that ends with a newline, and then a zero.
+    [[noreturn]] static void keep_watch(int fd, int runner) {
         ::setsid();  // out of reach of a terminal's signals and of a killed process group
         ::prctl(PR_SET_NAME, "ktstr-janitor");
+        const int kept = ::fcntl(runner, F_DUPFD, 10);  // it may be 3
         ::dup2(fd, 3);
+        ::fcntl(3, F_SETFL, O_NONBLOCK);
+        ::dup2(kept, 4);
         // Nothing of the runner's may stay open here: a pipe held by the janitor would keep its
         // reader waiting for an end that does not come.
-        ::syscall(SYS_close_range, 4U, ~0U, 0U);
+        ::syscall(SYS_close_range, 5U, ~0U, 0U);
         for (int standard : {0, 1, 2})
             ::close(standard);
         std::string name;
         char byte = 0;
         for (;;) {
+            pollfd both[] = {{3, POLLIN, 0}, {kept < 0 ? -1 : 4, POLLIN, 0}};
+            if (::poll(both, 2, -1) < 0) {
+                if (errno == EINTR)
+                    continue;
+                break;
+            }
+            const bool gone = both[1].revents != 0;
             const auto n = ::read(3, &byte, 1);
-            if (n < 0 && errno == EINTR)
+            if (n < 0 && (errno == EINTR || (errno == EAGAIN && !gone)))
                 continue;
-            if (n <= 0)
+            if (n <= 0 || byte == '\0')
                 break;
             if (byte != '\n')
                 name += byte;
