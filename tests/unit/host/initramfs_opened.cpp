@@ -107,6 +107,15 @@ TEST_CASE("a run opens each program once, and tells once that it was rebuilt", "
     CHECK(asked == 1);
     CHECK(programs.newly_replaced() == std::vector{path});
     CHECK(programs.newly_replaced().empty());
+    // The next run of the same process has the new one, and keeps what is still there.
+    programs.drop_replaced();
+    const auto rebuilt = programs.get("scheduler", find);
+    REQUIRE(rebuilt);
+    CHECK(*rebuilt != *opened);
+    CHECK(asked == 2);
+    programs.drop_replaced();
+    CHECK(programs.get("scheduler", find).value() == *rebuilt);
+    CHECK(asked == 2);
     CHECK_FALSE(programs.get(
         "another", [&]() -> result<std::filesystem::path> { return scratch.path() / "none"; }));
 }

@@ -58,6 +58,16 @@ struct opened_program {
     }
 };
 
+/// The files of a program, to be looked at one by one.
+inline void each_file(const opened_program& program,
+                      const std::function<void(const opened_file&)>& look) {
+    look(*program.file);
+    for (const auto& library : program.libraries)
+        look(*library);
+    for (const auto& interpreter : program.interpreters)
+        look(*interpreter);
+}
+
 /// Those of a run, by the names that the tests know them by.
 class opened_programs {
 public:
@@ -80,18 +90,24 @@ public:
     [[nodiscard]] std::vector<std::filesystem::path> newly_replaced() {
         const std::lock_guard lock(mutex_);
         std::vector<std::filesystem::path> found;
-        const auto look = [&](const std::shared_ptr<const opened_file>& file) {
-            if (file->replaced() && told_.insert(file->path()).second)
-                found.push_back(file->path());
-        };
-        for (const auto& [name, program] : known_) {
-            look(program->file);
-            for (const auto& library : program->libraries)
-                look(library);
-            for (const auto& interpreter : program->interpreters)
-                look(interpreter);
-        }
+        for (const auto& [name, program] : known_)
+            each_file(*program, [&](const opened_file& file) {
+                if (file.replaced() && told_.insert(file.path()).second)
+                    found.push_back(file.path());
+            });
         return found;
+    }
+
+    /// Forgets those that were replaced, for a process between two runs: the next one finds them anew.
+    void drop_replaced() {
+        const std::lock_guard lock(mutex_);
+        std::erase_if(known_, [](const auto& one) {
+            bool replaced = false;
+            each_file(*one.second,
+                      [&](const opened_file& file) { replaced = replaced || file.replaced(); });
+            return replaced;
+        });
+        told_.clear();
     }
 
 private:
