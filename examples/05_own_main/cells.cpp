@@ -18,6 +18,10 @@ KTSTR_TEST(does_not_add_up, host_only) {
     KTSTR_CHECK(sum == 5, "the sum of {} and {}", 2, 2);
 }
 
+KTSTR_TEST(is_known_to_fail, host_only, expect_fail) {
+    KTSTR_CHECK(2 + 2 == 5);
+}
+
 KTSTR_TEST(has_better_things_to_do, host_only) {
     KTSTR_SKIP("not on a day like this");
 }

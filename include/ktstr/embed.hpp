@@ -24,7 +24,8 @@ namespace ktstr {
 /// started by a person or a build system.
 [[nodiscard]] std::optional<int> take_role(int argc, char** argv);
 
-/// ktstr's own command line from here on, and its exit code. `--list` is part of it, so a main() that
+/// ktstr's own command line from here on, and its exit code, to which belongs that a stop signal came. Signals
+/// do afterwards what they did before. `--list` is part of it, so a main() that
 /// passes its arguments to this is one that CTest can ask for its tests.
 [[nodiscard]] int run(int argc, char** argv);
 
@@ -78,7 +79,8 @@ struct cell_metric {
     ktstr::better better = better::neither;
 };
 
-/// What became of one cell. Of several attempts it is the outcome of all, and the rest is of the last.
+/// What became of one cell. Of several attempts it is the outcome of all, and the rest is of one that came
+/// out like that: the last attempt, else the first.
 struct cell_result {
     std::string name;
     cell_ending ending = cell_ending::impossible;
@@ -87,10 +89,11 @@ struct cell_result {
     std::string message{};  ///< the cause in one line; empty for a pass
     std::string text{};     ///< all that a person needs to see of it, as lines; empty for a pass
 
-    std::vector<cell_check> failed_checks{};  ///< the first hundreds; the count is of all
+    /// The first hundreds; the count is of all. Not only of a failure: an expect_fail test passes with them.
+    std::vector<cell_check> failed_checks{};
     std::uint64_t failed_check_count = 0;
     std::vector<cell_metric> metrics{};
-    std::vector<std::string> notes{};
+    std::vector<std::string> notes{};  ///< also what a flaky pass came to before
     std::optional<std::uint64_t> checks{};
     std::optional<std::string> artifacts{};  ///< the folder of an attempt that did not pass
     std::optional<std::string> accel{}, kernel{}, topology{}, scheduler{};

@@ -4,8 +4,13 @@
 #include <ktstr/ktstr.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -37,6 +42,17 @@ KTSTR_TEST(embedded_hangs_here, host_only, timeout = 600s) {
         ::pause();
 }
 
+/// Two pipes with names, of own_main.py: a body says by one that it runs, and ends when the other is opened.
+KTSTR_TEST(embedded_meets, host_only, timeout = 600s) {
+    const std::string place = std::getenv("OWN_MAIN_PLACE");
+    KTSTR_REQUIRE(::open((place + "/runs").c_str(), O_WRONLY | O_CLOEXEC) >= 0);
+    KTSTR_REQUIRE(::open((place + "/ends").c_str(), O_RDONLY | O_CLOEXEC) >= 0);
+}
+
+/// What it is says own_main.py by a variable.
+constexpr ktstr::scheduler embedded{.name = "embedded", .binary = "no_such_scheduler"};
+KTSTR_TEST(embedded_scheduler, scheduler = embedded, cores = 2, timeout = 20s) {}
+
 namespace {
 
 void show(const ktstr::cell_result& r) {
@@ -63,10 +79,30 @@ void show(const ktstr::cell_result& r) {
     std::fflush(stdout);
 }
 
+/// Forks a child while the cell's body runs, that never ends and holds all that this process had then.
+void fork_beside(bool and_end_the_body) {
+    const std::string place = std::getenv("OWN_MAIN_PLACE");
+    (void)::open((place + "/runs").c_str(), O_RDONLY | O_CLOEXEC);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        show(ktstr::run_cell("embedded_skip"));
+        for (const int standard : {0, 1, 2})
+            ::close(standard);
+        for (;;)
+            ::pause();
+    }
+    std::printf("forked %d\n", static_cast<int>(pid));
+    std::fflush(stdout);
+    if (and_end_the_body)
+        (void)::open((place + "/ends").c_str(), O_WRONLY | O_CLOEXEC);
+}
+
 }  // namespace
 
 /// own_main CELL... [-- ARGUMENT...]; `forgets` in place of the cells leaves out take_role(); `handles` has a
-/// handler of its own for SIGTERM; `list` lists; with `run` the rest is ktstr's own command line.
+/// handler of its own for SIGTERM; `list` lists; `forks` and `forks_only` fork beside the next cell's body, and the
+/// first ends it; `becomes:FILE` builds the scheduler anew; with `run` the rest is ktstr's own command line, and a
+/// signal comes after it.
 int main(int argc, char** argv) {
     if (argc > 1 && std::strcmp(argv[1], "forgets") == 0) {
         show(ktstr::run_cell("embedded_skip"));
@@ -76,7 +112,10 @@ int main(int argc, char** argv) {
         return *status;
     if (argc > 1 && std::strcmp(argv[1], "run") == 0) {
         argv[1] = argv[0];
-        return ktstr::run(argc - 1, argv + 1);
+        ::signal(SIGTERM, [](int) { (void)!::write(1, "my own handler\n", 15); });
+        const int status = ktstr::run(argc - 1, argv + 1);
+        ::raise(SIGTERM);
+        return status;
     }
     ktstr::run_options how;
     int names = 1;
@@ -86,7 +125,14 @@ int main(int argc, char** argv) {
         how.arguments.emplace_back(argv[i]);
     for (int i = 1; i < names; ++i) {
         const std::string_view name = argv[i];
-        if (name == "handles") {
+        if (name.starts_with("becomes:")) {
+            const std::filesystem::path scheduler = std::getenv("KTSTR_SCHEDULER_EMBEDDED");
+            const auto next = scheduler.string() + ".new";
+            std::filesystem::copy(name.substr(8), next);
+            std::filesystem::rename(next, scheduler);
+        } else if (name.starts_with("forks")) {
+            std::thread(fork_beside, name == "forks").detach();
+        } else if (name == "handles") {
             ::signal(SIGTERM, [](int) { (void)!::write(1, "my own handler\n", 15); });
         } else if (name == "list") {
             const auto cells = ktstr::list_cells(how);

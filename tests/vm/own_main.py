@@ -91,6 +91,7 @@ says(said, "embedded_skip", "misused - none", "take_role()")
 # A program's own main is what the keeper of a host_only body would be, were it not for the role.
 code, said = run(program, "run", "--filter", "embedded_skip")
 require(code == 4, f"run: exit code {code}")
+require("my own handler" in said, "run: its handlers stay")
 code, said = run(program, "run", "--list", "--format", "json")
 require(code == 0 and [test["name"] for test in json.loads(said)][0] == "embedded_pass", f"run --list: {code}")
 
@@ -121,11 +122,75 @@ for cell in ("embedded_hangs", "embedded_hangs_here"):
                 f"{cell}, {how.name}: left {expect.processes_of(runtime)}")
         require(expect.settled(lambda: not os.listdir(runtime)), f"{cell}, {how.name}: left {os.listdir(runtime)}")
 
+# ---- a signal that comes when the cell is over ----------------------------------------------------
+meeting = {**base, "OWN_MAIN_PLACE": place}
+for pipe in ("runs", "ends"):
+    os.mkfifo(os.path.join(place, pipe))
+
+
+def janitor():
+    return next(pid for pid, _ in expect.processes_of(runtime)
+                if open(f"/proc/{pid}/comm").read().strip() == "ktstr-janitor")
+
+
+for how, handles in ((signal.SIGINT, []), (signal.SIGTERM, ["handles"])):
+    begun = subprocess.Popen([program, *handles, "embedded_meets"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, env=meeting)
+    with open(os.path.join(place, "runs")):
+        watches = janitor()
+    os.kill(watches, signal.SIGSTOP)  # what the call waits for last
+    with open(os.path.join(place, "ends"), "w"):
+        pass
+    require(expect.settled(lambda: not os.listdir(runtime), 120), f"after a verdict, {how.name}: the directory stays")
+    begun.send_signal(how)
+    os.kill(watches, signal.SIGCONT)
+    said, _ = begun.communicate(timeout=expect.patience(60))
+    if handles:
+        require(begun.returncode == 0 and "my own handler" in said and "the end" in said,
+                f"after a verdict: the program's own handler: {begun.returncode}\n{said}")
+        says(said, "embedded_meets", "judged pass")
+    else:
+        require(begun.returncode == -how, f"after a verdict, {how.name}: {begun.returncode}\n{said}")
+
+# ---- a child that another thread forks while a cell runs -------------------------------------------
+for word in ("forks", "forks_only"):
+    begun = subprocess.Popen([program, word, "embedded_meets"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, env=meeting)
+    said = ""
+    while line := begun.stdout.readline():
+        said += line
+        if word == "forks_only" and "forked " in said and "cell embedded_skip" in said:
+            begun.kill()
+            break
+        if word == "forks" and "the end" in said:
+            break
+    begun.wait(timeout=expect.patience(60))
+    said += begun.stdout.read()
+    forked = int(re.search(r"forked (\d+)", said)[1])
+    says(said, "embedded_skip", "misused - none", "this process was forked while another thread ran a cell")
+    if word == "forks":
+        says(said, "embedded_meets", "judged pass")
+    others = lambda: [pid for pid, _ in expect.processes_of(runtime) if pid != forked]
+    require(expect.settled(lambda: not others()), f"{word}: left {expect.processes_of(runtime)}, of which {forked} belongs")
+    require(expect.settled(lambda: not os.listdir(runtime)), f"{word}: left {os.listdir(runtime)}")
+    os.kill(forked, signal.SIGKILL)  # it has lived until now
+    require(expect.settled(lambda: not expect.processes_of(runtime)), f"{word}: left {expect.processes_of(runtime)}")
+
+# ---- a scheduler that is built between two calls ---------------------------------------------------
+built = os.path.join(place, "scheduler")
+shutil.copy(shutil.which("false"), built)
+code, said = run(program, "embedded_scheduler", f"becomes:{shutil.which('sleep')}", "embedded_scheduler", "--", "--accel", "tcg",
+                 environment={"KTSTR_SCHEDULER_EMBEDDED": built})
+told = [line for line in said.splitlines() if line.startswith("cell embedded_scheduler: ")]
+require(len(told) == 2 and told[0] != told[1] and "missing operand" in said,
+        f"the second call has the scheduler of the first: {told}")
+
 # ---- GoogleTest -----------------------------------------------------------------------------------
 if googletest:
     code, said = run(googletest, "--accel", "tcg")
     require(code == 1, f"GoogleTest: exit code {code}")
     for words in (r"\[       OK \] addition.of_its_own", r"\[       OK \] ktstr.two_cpus", r"\[       OK \] ktstr.adds_up",
+                  r"\[       OK \] ktstr.is_known_to_fail",
                   r"\[  FAILED  \] ktstr.does_not_add_up", r"\[  SKIPPED \] ktstr.has_better_things_to_do",
                   r"cells.cpp:\d+: Failure\nFailed\nsum == 5 with 4 == 5 the sum of 2 and 2"):
         require(re.search(words, said), f"GoogleTest does not say {words}")

@@ -4,9 +4,12 @@
 #pragma once
 
 #include <ktstr/embed.hpp>
+#include <ktstr/host/process/stop_signal.hpp>
 #include <ktstr/host/program/embedded.hpp>
 #include <ktstr/host/program/program.hpp>
 #include <ktstr/main/seam.hpp>
+
+#include <csignal>
 
 #ifndef KTSTR_AGENT_IDENTITY  // by the build files; without it a template serves the program that booted it
 #    define KTSTR_AGENT_IDENTITY ""
@@ -41,7 +44,18 @@ std::optional<int> take_role(int argc, char** argv) {
 int run(int argc, char** argv) {
     if (const auto status = take_role(argc, argv))
         return *status;
-    return host::run_program(argc, argv, detail::roles);
+    int status = 0;
+    host::stop_signal::forget();
+    {
+        const host::detail::kept_signal_actions kept;
+        status = host::run_program(argc, argv, detail::roles);
+    }
+    // A run that it has stopped says so by its status. Any other is over as if it had not come.
+    const int signal = host::stop_signal::received();
+    host::stop_signal::forget();
+    if (signal != 0 && status != 1 && status != host::exit_run_impossible)
+        ::raise(signal);
+    return status;
 }
 
 result<std::vector<cell_info>> list_cells(const run_options& how) {

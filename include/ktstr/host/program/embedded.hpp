@@ -21,17 +21,21 @@
 #include <ktstr/test/registry.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <exception>
+#include <filesystem>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include <unistd.h>
 
 namespace ktstr::host {
 
@@ -116,6 +120,36 @@ private:
     struct sigaction actions_[std::size(signals)];
 };
 
+/// One cell at a time: a thread waits for its turn. False in a process that was forked while another
+/// thread had it, whose turn never comes: that thread is not there, and what it was about is half done.
+class turn {
+public:
+    turn() {
+        const pid_t us = ::getpid();
+        for (pid_t who = 0; !holder().compare_exchange_strong(who, us); who = 0) {
+            if (who != us)
+                return;
+            holder().wait(who);
+        }
+        has_it_ = true;
+    }
+    turn(const turn&) = delete;
+    ~turn() {
+        if (!has_it_)
+            return;
+        holder() = 0;
+        holder().notify_one();
+    }
+    explicit operator bool() const noexcept { return has_it_; }
+
+private:
+    static std::atomic<pid_t>& holder() {
+        static constinit std::atomic<pid_t> process{0};
+        return process;
+    }
+    bool has_it_ = false;
+};
+
 /// What the calls with the same options share: the options with their seed, and the host.
 struct embedded_host {
     std::vector<std::string> of;  ///< the arguments, and the variables that count
@@ -125,6 +159,13 @@ struct embedded_host {
     bool has_machines = false;  ///< whether the setup was made for cells with a machine
 
     [[nodiscard]] result<void> look(const cell& one) {
+        // What was built since the last call is what the next one is about.
+        if (setup) {
+            setup->host.schedulers->drop_replaced();
+            for (auto& kernel : setup->kernels)
+                if (kernel_replaced(kernel))
+                    kernel = {};
+        }
         if (setup && (has_machines || !one.has_machine())) {
             if (!one.has_machine())
                 return {};
@@ -148,6 +189,9 @@ struct embedded_host {
         if (text.starts_with("KTSTR_") || text.starts_with("PATH=") || text.starts_with("HOME=") ||
             text.starts_with("XDG_"))
             key.push_back(std::move(text));
+    // What paths that are not absolute mean.
+    std::error_code nowhere;
+    key.push_back("in " + std::filesystem::current_path(nowhere).string());
     return key;
 }
 
@@ -236,21 +280,24 @@ struct embedded_host {
 
 [[nodiscard]] inline cell_result run_embedded(std::string_view name, const run_options& how,
                                               const guest_roles& roles) {
-    static std::mutex one_at_a_time;
-    const std::lock_guard lock(one_at_a_time);
+    const detail::turn mine;
+    if (!mine)
+        return not_run(name, cell_ending::misused,
+                       plain_error("run", std::string(name),
+                                   "this process was forked while another thread ran a cell",
+                                   "fork between cells, or execute a program that runs it"));
     cell_result result;
-    int signal = 0;
+    stop_signal::forget();
     try {
         const detail::kept_signal_actions kept;
         result = detail::run_embedded_locked(name, how, roles);
-        if (result.ending == cell_ending::stopped)
-            signal = stop_signal::received();
     } catch (const std::exception& e) {
         result =
             not_run(name, cell_ending::impossible, plain_error("run", std::string(name), e.what()));
     }
-    // Nothing is left now that a signal could leave behind, and it was meant for the whole process.
-    if (signal != 0)
+    // Nothing is left now that a signal could leave behind, and it was meant for the whole process, also
+    // where it came too late to stop the cell.
+    if (const int signal = stop_signal::received(); signal != 0)
         ::raise(signal);
     return result;
 }
