@@ -48,6 +48,12 @@ report = xml.parse(JUNIT).getroot()
 require((report.get("tests"), report.get("failures")) == ("2", "1"), f"JUnit: {report.attrib}")
 require(os.path.isdir(os.path.join(place.name, "ktstr-artifacts", "true")), "what failed leaves its files")
 
+# Two of one name are two rows: a pass does not stand in a failure's place.
+os.symlink(scheduler, os.path.join(place.name, "true"))
+code, table, said = smoke("--topology", "1n1l2c1t", "/bin/true", "true")
+require(code == 1 and [line.split()[:2] for line in table.splitlines()[1:]] == [["true", "fail"], ["true#2", "pass"]],
+        f"two of one name: exit code {code}, {table}")
+
 for arguments, wanted, words in ((("/no/such/scheduler",), 3, "/no/such/scheduler"),
                                  (("--topology", "round", "eevdf"), 5, "round"),
                                  (("--kernel", "/no/such/kernel", "eevdf"), 3, "/no/such/kernel"),

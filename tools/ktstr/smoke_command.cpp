@@ -59,13 +59,23 @@ struct smoke_cell {
     [[nodiscard]] std::string why() const { return host::one_line(result.message); }
 };
 
-smoke_cell run_one(const smoke_order& order, const std::string& program, const std::string& kernel,
-                   const std::string& topology) {
+/// What the tables call each program: its file's name, numbered where another has the same, so that no verdict
+/// stands in another's place.
+std::vector<std::string> names_of(const std::vector<std::string>& programs) {
+    std::vector<std::string> names;
+    std::map<std::string, int> seen;
+    for (const auto& program : programs) {
+        auto name = std::filesystem::path(program).filename().string();
+        const int number = ++seen[name];
+        names.push_back(number == 1 ? name : fmt::format("{}#{}", name, number));
+    }
+    return names;
+}
+
+smoke_cell run_one(const smoke_order& order, const std::string& program, const std::string& name,
+                   const std::string& kernel, const std::string& topology) {
     const bool is_eevdf = program == of_kernel;
-    smoke_cell cell{is_eevdf ? program : std::filesystem::path(program).filename().string(),
-                    kernel,
-                    topology,
-                    {}};
+    smoke_cell cell{name, kernel, topology, {}};
     run_options how;
     how.arguments = {
         "--quiet",
@@ -210,13 +220,14 @@ int exit_code_of(const std::vector<smoke_cell>& cells) {
 
 int smoke(const smoke_order& order) {
     const auto kernels = order.kernels.empty() ? std::vector<std::string>{""} : order.kernels;
+    const auto names = names_of(order.schedulers);
     std::vector<smoke_cell> cells;
     const std::size_t all = order.schedulers.size() * kernels.size() * order.topologies.size();
     // What shares a machine's shape comes together: its template is in the host's cache then.
     for (const auto& kernel : kernels)
         for (const auto& topology : order.topologies)
-            for (const auto& program : order.schedulers) {
-                cells.push_back(run_one(order, program, kernel, topology));
+            for (std::size_t i = 0; i < order.schedulers.size(); ++i) {
+                cells.push_back(run_one(order, order.schedulers[i], names[i], kernel, topology));
                 const auto& cell = cells.back();
                 say(fmt::format("{} of {}: {}: {}{}{}", cells.size(), all, cell.name(), cell.word(),
                                 cell.result.passed() ? "" : ": ", cell.why()));
