@@ -287,6 +287,34 @@ KTSTR_TEST(record_of_wrong_cpu, scheduler = zoo, scheduler_args = {"wrong_cpu"},
 KTSTR_TEST(record_of_bad_select, scheduler = zoo, scheduler_args = {"bad_select"}, duration = 1s) {
     same_as_its_own(ctx, scx_exit_kind::error, 1024);
 }
+#define RECORD_OF(fault)                                                                       \
+    KTSTR_TEST(record_of_##fault, scheduler = zoo, scheduler_args = {#fault}, duration = 1s) { \
+        same_as_its_own(ctx, scx_exit_kind::error, 1024);                                      \
+    }
+RECORD_OF(no_dsq)
+RECORD_OF(twice)
+RECORD_OF(vtime)
+RECORD_OF(two_orders)
+RECORD_OF(wrong_task)
+RECORD_OF(bad_flags)
+RECORD_OF(bad_kick)
+RECORD_OF(two_kicks)
+RECORD_OF(bad_perf)
+RECORD_OF(moves_none)
+RECORD_OF(no_idle)
+KTSTR_TEST(record_of_restart, scheduler = zoo, scheduler_args = {"restart"}, duration = 1s) {
+    same_as_its_own(ctx, scx_exit_kind::unregistered_bpf, 65);
+}
+KTSTR_TEST(record_of_long_words, scheduler = zoo, scheduler_args = {"long_words"}, duration = 1s) {
+    same_as_its_own(ctx, scx_exit_kind::error_bpf, 1025);
+}
+KTSTR_TEST(record_of_odd_words, scheduler = zoo, scheduler_args = {"odd_words"}, duration = 1s) {
+    same_as_its_own(ctx, scx_exit_kind::error_bpf, 1025);
+}
+KTSTR_TEST(record_of_hotplug, scheduler = zoo, cores = 2, duration = 1s) {
+    std::ofstream("/sys/devices/system/cpu/cpu1/online") << '0' << std::flush;
+    same_as_its_own(ctx, scx_exit_kind::unregistered_kern, 66);
+}
 KTSTR_TEST(record_of_stall, scheduler = zoo, scheduler_args = {"stall", "2000"}, duration = 1s) {
     same_as_its_own(ctx, scx_exit_kind::error_stall, 1026);
 }

@@ -38,6 +38,9 @@ EXPECTED = {
     "record_of_exit_bpf": PASS,
     "record_of_wrong_cpu": PASS,
     "record_of_bad_select": PASS,
+    **{f"record_of_{fault}": PASS for fault in
+       ("no_dsq", "twice", "vtime", "two_orders", "wrong_task", "bad_flags", "bad_kick", "two_kicks", "bad_perf",
+        "moves_none", "no_idle", "restart", "long_words", "odd_words", "hotplug")},
     "record_of_stall": PASS,
     "record_of_sysrq": PASS,
     "ends_with_an_error": EXIT,
@@ -90,8 +93,6 @@ NOTES = {
     "has_those_who_ask": "the scheduler ran only the tasks that ask for SCHED_EXT",
     "floods_its_output": "bytes of the scheduler's output beyond the limit were dropped",
 }
-# An end within this many seconds of what caused it; nothing else is waited for.
-AT_ONCE = ("refuses_to_start", "is_refused_by_the_verifier", "has_a_bad_argument", "forks_and_exits")
 LONG = "attached_two_hundred_times"
 
 if "--long" in sys.argv:

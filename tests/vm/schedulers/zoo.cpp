@@ -32,8 +32,11 @@ int scheduler_library();
 namespace {
 
 // In the order of enum zoo_fault.
-constexpr const char* faults[] = {"none",       "error_bpf", "exit_bpf",  "wrong_cpu",
-                                  "bad_select", "stall",     "fail_init", "reject"};
+constexpr const char* faults[] = {
+    "none",       "error_bpf", "exit_bpf",   "wrong_cpu", "bad_select", "stall",
+    "fail_init",  "reject",    "no_dsq",     "twice",     "vtime",      "two_orders",
+    "wrong_task", "bad_flags", "bad_kick",   "two_kicks", "bad_perf",   "moves_none",
+    "no_idle",    "restart",   "long_words", "odd_words"};
 // Those of this half.
 constexpr const char* own_faults[] = {"forks_and_exits", "never_attaches", "crashes",
                                       "leaves",          "floods",         "ignores_signals",
@@ -99,6 +102,8 @@ int main(int argc, char** argv) {
     zoo->rodata->cpus = libbpf_num_possible_cpus();
     if (wanted == "partial")
         zoo->struct_ops.zoo->flags |= 1U << 3;  // SCX_OPS_SWITCH_PARTIAL
+    if (wanted != "no_idle")
+        zoo->struct_ops.zoo->update_idle = nullptr;
     if (argc > 2)
         zoo->struct_ops.zoo->timeout_ms = static_cast<unsigned>(std::atoi(argv[2]));
     if (zoo_bpf__load(zoo) != 0)
