@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # Writes the heavy source files of a test program, the parts of its main, with the identity of the guest's agent in it: a hash of all headers
-# but those of the host's side. Configures again when one of them changes. meson.build computes the same.
+# but those of the host's side and of optional parts. Configures again when one of them changes. meson.build computes the same.
 function(ktstr_configure_main out)
   set(root "${PROJECT_SOURCE_DIR}/include/ktstr")
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${root}" "${root}/*.hpp")
-  list(FILTER headers EXCLUDE REGEX "^(host|adapters|parts)/")
+  list(FILTER headers EXCLUDE REGEX "^(host|adapters|parts)/|^bpf[.]hpp$")
   list(SORT headers)
   set(contents "")
   foreach(header IN LISTS headers)

@@ -36,3 +36,27 @@ macro(ktstr_find_dependencies)
     set_target_properties(ktstr::xxhash PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${KTSTR_XXHASH_INCLUDE_DIR}")
   endif()
 endmacro()
+
+# Looks for what ktstr::bpf is made of, which a program without it does not need: libbpf, as KTSTR_LIBBPF_ROOT, pkg-config's
+# paths or the system have it, and the two libraries below it. The static one, so that it does not have to travel into
+# machines as a file of its own.
+macro(ktstr_find_libbpf)
+  set(KTSTR_LIBBPF_ROOT "" CACHE PATH "Root of an installed or unpacked libbpf-dev, at least 1.4")
+  if(NOT TARGET ktstr::libbpf)
+    find_package(PkgConfig QUIET)
+    if(PkgConfig_FOUND)
+      pkg_check_modules(KTSTR_PC_LIBBPF QUIET libbpf)
+    endif()
+    find_path(KTSTR_LIBBPF_INCLUDE_DIR bpf/libbpf.h HINTS "${KTSTR_LIBBPF_ROOT}/usr/include" ${KTSTR_PC_LIBBPF_INCLUDEDIR}
+              DOC "the folder with bpf/libbpf.h")
+    find_library(KTSTR_LIBBPF_LIBRARY NAMES libbpf.a bpf HINTS "${KTSTR_LIBBPF_ROOT}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}"
+                 "${KTSTR_LIBBPF_ROOT}/usr/lib" ${KTSTR_PC_LIBBPF_LIBDIR} DOC "libbpf, at least 1.4")
+    mark_as_advanced(KTSTR_LIBBPF_INCLUDE_DIR KTSTR_LIBBPF_LIBRARY)
+    if(KTSTR_LIBBPF_INCLUDE_DIR AND KTSTR_LIBBPF_LIBRARY)
+      add_library(ktstr::libbpf INTERFACE IMPORTED ${ARGV0})
+      set_target_properties(
+        ktstr::libbpf PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${KTSTR_LIBBPF_INCLUDE_DIR}" INTERFACE_LINK_LIBRARIES
+                                                                                          "${KTSTR_LIBBPF_LIBRARY};elf;z")
+    endif()
+  endif()
+endmacro()

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""bpf.py PROGRAM WITHOUT: what a body reads and writes of a running scheduler, in clones and in a machine that boots. A program
+WITHOUT the part has nothing of libbpf in it."""
+import subprocess
+import sys
+
+import expect
+
+program, without = sys.argv[1:]
+PASS = ("pass", None)
+EXPECTED = dict.fromkeys(("globals", "maps", "a_write_reaches_the_scheduler", "deltas_of_steps", "what_the_verifier_made_of_it",
+                          "mistakes", "after_its_end", "two_of_one_name"), PASS)
+EXPECTED |= dict.fromkeys(("an_error_that_nobody_catches", "no_scheduler_to_read"), ("fail", "exception"))
+MESSAGES = {
+    "an_error_that_nobody_catches": "ktstr::bpf::access_error: cannot find the global 'no_such_thing' of the scheduler keeper",
+    "no_scheduler_to_read": "no BPF scheduler is attached (sched_ext is 'disabled')",
+}
+code, events, said, others = expect.run(program, "--accel", "tcg")
+wrong = expect.compare(events, EXPECTED)
+if code != 1:
+    wrong.append(f"exit code {code}, expected 1")
+for name, words in MESSAGES.items():
+    if words not in (events.get(name, {}).get("message") or ""):
+        wrong.append(f"{name}: {events.get(name, {}).get('message')}")
+steps = [event for event in others if event["event"] == "metric" and event["metric"].startswith("enqueued_in_step.")]
+if len(steps) != 2 or any(event["value"] <= 0 for event in steps):
+    wrong.append(f"metrics of steps: {steps}")
+code, events, more, _ = expect.run(program, "--accel", "tcg", "--no-clone", "--filter", "maps")
+said += more
+wrong += expect.compare(events, {"maps": PASS})
+
+
+def symbols(of):
+    return subprocess.run(["nm", "-C", of], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def libraries(of):
+    return subprocess.run(["readelf", "-d", of], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+if "bpf_object__load" not in symbols(program):
+    wrong.append("the program with the part has no libbpf in it, so this looks for the wrong thing")
+if "bpf_object__" in symbols(without) or "libelf" in libraries(without) or "libbpf" in libraries(without):
+    wrong.append(f"{without} has libbpf in it, and does not link the part")
+expect.conclude(wrong, said)
