@@ -31,6 +31,17 @@ namespace {
 constexpr scheduler zoo{.name = "zoo", .binary = "vm_zoo"};
 constexpr scheduler linked{.name = "linked", .binary = "vm_zoo_linked"};
 constexpr scheduler stranger{.name = "stranger", .binary = "vm_zoo_stranger"};
+constexpr scheduler other{.name = "other",
+                          .binary = "vm_zoo_other",
+                          .args = {"none", "20000"},
+                          .files = {{.path = "/etc/other.conf", .text = "of the other"}}};
+constexpr scheduler other_of_another_kernel{.name = "stranger", .binary = "vm_zoo_stranger"};
+constexpr scheduler other_that_waits{
+    .name = "waits", .binary = "vm_zoo_other", .args = {"never_attaches"}};
+constexpr scheduler other_that_stays{
+    .name = "stays", .binary = "vm_zoo_other", .args = {"ignores_signals"}};
+constexpr scheduler other_that_errs{
+    .name = "errs", .binary = "vm_zoo_other", .args = {"error_bpf"}};
 constexpr scheduler missing{.name = "missing", .binary = "vm_zoo_that_nobody_built"};
 constexpr scheduler foreign{.name = "foreign", .binary = "vm_zoo_of_another_machine"};
 
@@ -254,6 +265,76 @@ KTSTR_TEST(detached_and_one_of_its_own, scheduler = zoo, duration = 1s) {
     while (ctx.scheduler().enabled())
         ::usleep(1000);
 }
+// ---- one in the place of another -------------------------------------------------------------
+
+KTSTR_TEST(replaced_by_a_staged_one, scheduler = zoo, staged = {linked, other}, cores = 2,
+           duration = 1s) {
+    KTSTR_CHECK(text_of("/etc/other.conf") == "of the other");
+    const auto before = ctx.scheduler().state();
+    KTSTR_REQUIRE(before.has_value());
+    KTSTR_REQUIRE(before->pid.has_value());
+    const auto gap = ctx.scheduler().replace(other);
+    KTSTR_CHECK(gap > 0ns);
+    const auto after = ctx.scheduler().state();
+    KTSTR_REQUIRE(after.has_value());
+    KTSTR_CHECK(after->state == "enabled");
+    KTSTR_CHECK(after->name == "other");
+    KTSTR_CHECK(after->pid.has_value());
+    KTSTR_CHECK(after->pid != before->pid);
+    const auto result = execute_steps(
+        ctx,
+        {step{.setup = {ctx.cgroup_def("load").workers(4).work(spin_wait{})}, .hold = hold::full}});
+    KTSTR_CHECK(result.all_completed());
+    // The one before is gone, and so is its place in memory.
+    while (::kill(*before->pid, 0) == 0)
+        ::usleep(1000);
+    ctx.scheduler().restart();
+    KTSTR_CHECK(ctx.scheduler().ops_name() == "other");
+    ctx.scheduler().detach();
+    ctx.scheduler().attach(linked);
+    KTSTR_CHECK(ctx.scheduler().ops_name() == "zoo");
+    ctx.scheduler().kill();
+    KTSTR_CHECK(ctx.scheduler().wait_exit(10s).has_value());
+}
+// Those that do not get to the door leave everything as it was.
+KTSTR_TEST(not_replaced_by_what_fails, scheduler = zoo, staged = {other_of_another_kernel, other},
+           duration = 1s) {
+    try {
+        ctx.scheduler().replace(other_of_another_kernel);
+        KTSTR_FAIL("it was replaced");
+    } catch (const scheduler_error& e) {
+        KTSTR_CHECK(e.why() == scheduler_error::cause::attach);
+        KTSTR_CHECK(std::string(e.what()).find("in kernel BTF") != std::string::npos);
+        KTSTR_CHECK(std::string(e.what()).find("the scheduler zoo still is") != std::string::npos);
+    }
+    KTSTR_CHECK(ctx.scheduler().ops_name() == "zoo");
+    try {
+        ctx.scheduler().replace(linked);
+        KTSTR_FAIL("it was replaced by what is not there");
+    } catch (const scheduler_error& e) {
+        KTSTR_CHECK(e.why() == scheduler_error::cause::mistake_in_test);
+    }
+    ctx.scheduler().replace(other);
+    KTSTR_CHECK(ctx.scheduler().ops_name() == "other");
+}
+KTSTR_TEST(not_replaced_by_one_that_waits, scheduler = zoo, staged = {other_that_waits},
+           duration = 1s, timeout = 2s) {
+    ctx.scheduler().replace(other_that_waits);
+}
+KTSTR_TEST(replaced_and_the_new_one_ends, scheduler = zoo, staged = {other_that_errs},
+           duration = 1s, timeout = 60s) {
+    ctx.scheduler().replace(other_that_errs);
+    ctx.scheduler().kill(SIGUSR1);
+    ::pause();
+}
+// The one that is replaced hears no signal, and is killed.
+KTSTR_TEST(replaced_by_one_that_stays, scheduler = zoo, staged = {other_that_stays},
+           duration = 1s) {
+    ctx.scheduler().replace(other_that_stays);
+    ctx.scheduler().replace(zoo);
+    KTSTR_CHECK(ctx.scheduler().ops_name() == "zoo");
+}
+
 KTSTR_TEST(has_those_who_ask, scheduler = zoo, scheduler_args = {"partial"}, duration = 1s) {
     KTSTR_CHECK(ctx.scheduler().enabled());
     KTSTR_CHECK(ctx.scheduler().partial());
@@ -409,8 +490,10 @@ KTSTR_TEST(is_of_another_machine, scheduler = foreign, duration = 1s) {
 
 // ---- odd ones --------------------------------------------------------------------------------
 
-// While others work, and what is there afterwards is what was there before.
-void attach_many_times(context& ctx, int times) {
+// While others work, and what is there afterwards is what was there before. `change` is done before, and
+// then many times.
+template <class Change>
+void change_many_times(context& ctx, int times, Change change) {
     struct tally {
         int tasks, descriptors, programs, maps;
         auto operator<=>(const tally&) const = default;
@@ -447,10 +530,10 @@ void attach_many_times(context& ctx, int times) {
             for (;; turns[i].fetch_add(1))
                 if (turns[i] % 1000 == 0)
                     ::usleep(100);
-    ctx.scheduler().restart();
+    change();
     const auto before = count();
     for (int i = 0; i < times; ++i)
-        ctx.scheduler().restart();
+        change();
     // The kernel frees in its own time: 10 s are for the slowest of hosts.
     auto after = count();
     for (int i = 0; i < 1000 && after > before; ++i, after = count())
@@ -477,11 +560,28 @@ void attach_many_times(context& ctx, int times) {
     }
 }
 KTSTR_TEST(attached_a_score_of_times, scheduler = zoo, duration = 1s, timeout = 300s) {
-    attach_many_times(ctx, 20);
+    change_many_times(ctx, 20, [&] { ctx.scheduler().restart(); });
+}
+KTSTR_TEST(replaced_ten_times, scheduler = zoo, staged = {other}, duration = 1s, timeout = 300s) {
+    // One there and one back, so that the same one is attached whenever something is counted.
+    change_many_times(ctx, 5, [&] {
+        ctx.scheduler().replace(other);
+        KTSTR_CHECK(ctx.scheduler().ops_name() == "other");
+        ctx.scheduler().replace(zoo);
+        KTSTR_CHECK(ctx.scheduler().ops_name() == "zoo");
+    });
+}
+// Too long for the suite, see below.
+KTSTR_TEST(replaced_fifty_times, scheduler = zoo, staged = {other}, duration = 1s,
+           timeout = 1800s) {
+    change_many_times(ctx, 25, [&] {
+        ctx.scheduler().replace(other);
+        ctx.scheduler().replace(zoo);
+    });
 }
 // Too long for the suite: sched_ext.py PROGRAM --long.
 KTSTR_TEST(attached_two_hundred_times, scheduler = zoo, duration = 1s, timeout = 1800s) {
-    attach_many_times(ctx, 200);
+    change_many_times(ctx, 200, [&] { ctx.scheduler().restart(); });
 }
 KTSTR_TEST(floods_its_output, scheduler = zoo, scheduler_args = {"floods"}, cores = 2,
            duration = 1s, timeout = 60s) {

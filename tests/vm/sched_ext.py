@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """sched_ext.py PROGRAM [--long]: BPF schedulers that stay, end and fail in every way, in clones and in machines that boot: each
 gets its verdict and its reason, and a first line that names the cause. A template is the same for tests with and
-without a scheduler, whichever of them boots it. A kernel without sched_ext is a skip. --long: the one test that takes minutes, alone."""
+without a scheduler, whichever of them boots it. A kernel without sched_ext is a skip. --long: the tests that take minutes, alone."""
 import glob
 import os
 import shutil
@@ -30,6 +30,12 @@ EXPECTED = {
     "detached_whatever_it_does_with_signals": PASS,
     "attached_again_and_again": PASS,
     "detached_and_one_of_its_own": PASS,
+    "replaced_by_a_staged_one": PASS,
+    "replaced_by_one_that_stays": PASS,
+    "not_replaced_by_what_fails": PASS,
+    "not_replaced_by_one_that_waits": ("fail", "timeout"),
+    "replaced_and_the_new_one_ends": EXIT,
+    "replaced_ten_times": PASS,
     "has_those_who_ask": PASS,
     "waited_for_for_ever": PASS,
     "attached_twice": ("fail", "exception"),
@@ -72,6 +78,7 @@ MESSAGES = {
     "ends_and_comes_back": "the scheduler zoo ended: disabled by sysrq-S",
     "ends_and_is_brought_back": "ended: disabled by sysrq-S; it was attached again after that",
     "eats_all_memory": "its process was killed by SIGKILL because the guest ran out of memory",
+    "replaced_and_the_new_one_ends": "the scheduler other ended: scx_bpf_error: on purpose",
     "stalls": "the scheduler zoo ended: runnable task stall: victim[",
     "leaves": "the scheduler zoo ended: unregistered from user space; its process exited with status 3",
     "crashes": "the scheduler zoo ended: unregistered from user space; its process was killed by SIGSEGV",
@@ -93,11 +100,12 @@ NOTES = {
     "has_those_who_ask": "the scheduler ran only the tasks that ask for SCHED_EXT",
     "floods_its_output": "bytes of the scheduler's output beyond the limit were dropped",
 }
-LONG = "attached_two_hundred_times"
+LONG = ("attached_two_hundred_times", "replaced_fifty_times")
 
 if "--long" in sys.argv:
-    _, events, said, _ = expect.run(program, "--accel", "tcg", "--filter", LONG, timeout=3600)
-    expect.conclude(expect.compare(events, {LONG: PASS}), said)
+    chosen = [word for name in LONG for word in ("--filter", name)]
+    _, events, said, _ = expect.run(program, "--accel", "tcg", *chosen, timeout=7200)
+    expect.conclude(expect.compare(events, dict.fromkeys(LONG, PASS)), said)
 
 wrong = []
 heard = ""
@@ -116,7 +124,7 @@ def private(name):
 
 
 first = private("first")
-for boot, *how in (("clone", "--exclude", LONG), ("cold", "--no-clone", "--filter", "is_*", "--filter", "ends_*", "--filter", "refuses*",
+for boot, *how in (("clone", *(word for name in LONG for word in ("--exclude", name))), ("cold", "--no-clone", "--filter", "is_*", "--filter", "ends_*", "--filter", "refuses*",
                                 "--filter", "with_libraries", "--filter", "end_is_waited_for",
                                 "--filter", "config_of_the_kernel")):
     code, events, said, _ = expect.run(program, "--accel", "tcg", *how, environment=first, timeout=1500)

@@ -151,7 +151,8 @@ public:
         if (const auto deed = question.as<ask_deed>();
             deed && deed->deed <= static_cast<std::uint8_t>(scheduler_deed::signal)) {
             if (const auto asker = keep())
-                core_.on_ask_deed(*asker, static_cast<scheduler_deed>(deed->deed), deed->signal);
+                core_.on_ask_deed(*asker, static_cast<scheduler_deed>(deed->deed), deed->signal,
+                                  deed->staged);
             return;
         }
         reply(question, answer_to(question, *this));
@@ -191,7 +192,7 @@ private:
     }
 
     void turn() {
-        std::array<pollfd, 14> fds{};
+        std::array<pollfd, 18> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd) {
             fds[count] = {fd, POLLIN, 0};
@@ -209,6 +210,10 @@ private:
         const auto on_command = watch(command_ ? command_->output_fd() : -1);
         const auto on_command_errors = watch(command_ ? command_->errors_fd() : -1);
         const auto on_scheduler = watch(scheduler_ ? scheduler_->output_fd() : -1);
+        const auto on_gate = watch(scheduler_ ? scheduler_->gate_fd() : -1);
+        const auto on_newcomer = watch(newcomer_ ? newcomer_->output_fd() : -1);
+        const auto on_newcomer_gate = watch(newcomer_ ? newcomer_->gate_fd() : -1);
+        const auto on_retired = watch(retired_ ? retired_->output_fd() : -1);
         const auto on_uevent = watch(kernel_events_.uevent_fd());
         const auto on_trace = watch(kernel_events_.trace_fd());
         const auto on_dump = watch(kernel_events_.dump_fd());
@@ -234,6 +239,15 @@ private:
             command_->pump_output(send_);
         if (ready(on_scheduler))
             scheduler_->pump_output(send_);
+        if (ready(on_gate))
+            scheduler_->pump_gate();
+        if (ready(on_newcomer))
+            newcomer_->pump_output(send_);
+        if (ready(on_retired))
+            retired_->pump_output(send_);
+        // Last of the three: it may move them.
+        if (ready(on_newcomer_gate) && newcomer_->pump_gate())
+            core_.on_newcomer_held();
         if (ready(on_uevent) || ready(on_trace) || ready(on_dump) || ready(on_log) ||
             kernel_events_.must_look())
             hear_kernel();
@@ -280,6 +294,14 @@ private:
                     oom_kills_before_ && *oom > *oom_kills_before_)
                     how += " because the guest ran out of memory";
                 core_.on_scheduler_end(how);
+            } else if (newcomer_ && pid == newcomer_->pid()) {
+                newcomer_->pump_output(send_);
+                core_.on_newcomer_end(exit_text(status));
+                drop_output_of(newcomer_);
+            } else if (retired_ && pid == retired_->pid()) {
+                retired_->pump_output(send_);
+                drop_output_of(retired_);
+                core_.on_retired_end();
             }
         }
     }
@@ -296,8 +318,12 @@ private:
     /// Its process is gone; its words are kept for whoever asks why.
     void forget_scheduler() {
         scheduler_words_ = scheduler_->words();
-        scheduler_dropped_ += scheduler_->output_dropped();
-        scheduler_.reset();
+        drop_output_of(scheduler_);
+    }
+    void drop_output_of(std::optional<scheduler_process>& gone) {
+        if (gone)
+            scheduler_dropped_ += gone->output_dropped();
+        gone.reset();
     }
 
     void body_ended(int status) {
@@ -392,15 +418,42 @@ private:
         return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
     }
 
-    [[nodiscard]] result<void> start_scheduler(const wire::run_test& order) override {
+    [[nodiscard]] result<void> start_scheduler(const std::string& path,
+                                               const std::vector<std::string>& args) override {
         kernel_events_.arm();
         scheduler_words_.clear();
         oom_kills_before_ = read_oom_kills();
-        auto started = scheduler_process::start(order.scheduler, order.scheduler_args);
+        auto started = scheduler_process::start(path, args);
         if (!started)
             return std::move(started).error();
         scheduler_.emplace(std::move(*started));
         return {};
+    }
+    [[nodiscard]] result<void> start_newcomer(const std::string& path,
+                                              const std::vector<std::string>& args) override {
+        auto started = scheduler_process::start(path, args, true);
+        if (!started)
+            return std::move(started).error();
+        newcomer_.emplace(std::move(*started));
+        return {};
+    }
+    void hand_over() override {
+        drop_retired();
+        if (scheduler_)
+            retired_.emplace(std::move(*scheduler_));
+        scheduler_.reset();
+        scheduler_words_.clear();
+        oom_kills_before_ = read_oom_kills();
+        scheduler_.emplace(std::move(*newcomer_));
+        newcomer_.reset();
+        scheduler_->open_gate();
+    }
+    void drop_newcomer() override { drop(newcomer_); }
+    void drop_retired() override { drop(retired_); }
+    void drop(std::optional<scheduler_process>& one) {
+        if (one)
+            ::kill(one->pid(), SIGKILL);
+        drop_output_of(one);
     }
     void signal_scheduler(int signal) override {
         if (scheduler_)
@@ -422,6 +475,9 @@ private:
     [[nodiscard]] std::string scheduler_words() const override {
         return scheduler_ ? scheduler_->words() : scheduler_words_;
     }
+    [[nodiscard]] std::string newcomer_words() const override {
+        return newcomer_ ? newcomer_->words() : "";
+    }
     [[nodiscard]] std::vector<std::string> scheduler_counters() const override {
         return scheduler_process::counters();
     }
@@ -440,10 +496,12 @@ private:
         }
         answer_asker(asker, answer);
     }
-    void answer_done(std::uint64_t asker) override { answer_asker(asker, deed_answer{}); }
+    void answer_done(std::uint64_t asker, std::uint64_t gap_ns) override {
+        answer_asker(asker, deed_answer{.gap_ns = gap_ns});
+    }
     void refuse(std::uint64_t asker, scheduler_error::cause why,
                 const std::string& words) override {
-        answer_asker(asker, deed_answer{words, static_cast<std::uint8_t>(why)});
+        answer_asker(asker, deed_answer{.fault = words, .cause = static_cast<std::uint8_t>(why)});
     }
     template <class Answer>
     void answer_asker(std::uint64_t asker, const Answer& answer) {
@@ -530,6 +588,8 @@ private:
     std::optional<body_process> body_;      ///< forked, and perhaps not yet told which body it is
     std::optional<command_process> command_;
     std::optional<scheduler_process> scheduler_;
+    std::optional<scheduler_process> newcomer_;      ///< held, to take its place
+    std::optional<scheduler_process> retired_;       ///< whose place was taken, until it has ended
     std::string scheduler_words_;                    ///< of the last one, when it is gone
     std::optional<std::uint64_t> oom_kills_before_;  ///< of the guest's, when the last one started
     std::uint64_t scheduler_dropped_ = 0;            ///< bytes of output of those that are gone

@@ -213,8 +213,23 @@ public:
         scheduler_.ask_exit(asker, limit_ms * 1'000'000U, deeds_.boot_ns());
         set_timer();
     }
-    void on_ask_deed(std::uint64_t asker, scheduler_deed what, int signal) {
-        scheduler_.ask_deed(asker, what, signal, deeds_.boot_ns());
+    void on_ask_deed(std::uint64_t asker, scheduler_deed what, int signal,
+                     const std::string& staged = {}) {
+        scheduler_.ask_deed(asker, what, signal, staged, deeds_.boot_ns());
+        set_timer();
+    }
+
+    /// What becomes of one that is to take the scheduler's place; see scheduler_core.
+    void on_newcomer_held() {
+        scheduler_.on_newcomer_held(deeds_.boot_ns());
+        set_timer();
+    }
+    void on_newcomer_end(const std::string& how) {
+        scheduler_.on_newcomer_end(how);
+        set_timer();
+    }
+    void on_retired_end() {
+        scheduler_.on_retired_end();
         set_timer();
     }
 

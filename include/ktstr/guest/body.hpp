@@ -651,12 +651,13 @@ scheduler_state require_scheduler_state(std::chrono::milliseconds limit) {
     return *std::move(state);
 }
 
-void do_to_scheduler(scheduler_deed deed, int signal, std::chrono::milliseconds limit) {
-    constexpr std::array names{"detach", "attach", "restart", "send a signal to"};
+std::chrono::nanoseconds do_to_scheduler(scheduler_deed deed, int signal, std::string_view staged,
+                                         std::chrono::milliseconds limit) {
+    constexpr std::array names{"detach", "attach", "restart", "replace", "send a signal to"};
     const auto number = static_cast<std::uint8_t>(deed);
-    const auto answer =
-        guest::ask<guest::deed_answer>(guest::detail::current_report().fd,
-                                       guest::ask_deed{number, signal}, "its scheduler", limit);
+    const auto answer = guest::ask<guest::deed_answer>(
+        guest::detail::current_report().fd, guest::ask_deed{number, signal, std::string(staged)},
+        "its scheduler", limit);
     if (!answer)
         throw scheduler_error(answer.error().message(), scheduler_error::cause::unreachable);
     if (!answer->fault.empty())
@@ -665,6 +666,7 @@ void do_to_scheduler(scheduler_deed deed, int signal, std::chrono::milliseconds 
             answer->cause <= static_cast<std::uint8_t>(scheduler_error::cause::mistake_in_test)
                 ? static_cast<scheduler_error::cause>(answer->cause)
                 : scheduler_error::cause::unreachable);
+    return std::chrono::nanoseconds(static_cast<long>(answer->gap_ns));
 }
 
 std::optional<scx_exit_record> wait_for_scheduler_exit(std::chrono::milliseconds limit,

@@ -106,15 +106,17 @@ struct ask_deed {
     static constexpr auto datagram = datagram_type::ask_deed;
     std::uint8_t deed = 0;
     std::int32_t signal = 0;
-    auto fields(auto& f) { return f(deed, signal); }
+    std::string staged{};  ///< the name of the one to do it with; empty: the test's own
+    auto fields(auto& f) { return f(deed, signal, staged); }
 };
 
 /// Done, or why not.
 struct deed_answer {
     static constexpr auto datagram = datagram_type::done;
-    std::string fault{};     ///< empty: it is done
-    std::uint8_t cause = 0;  ///< scheduler_error::cause
-    auto fields(auto& f) { return f(fault, cause); }
+    std::string fault{};       ///< empty: it is done
+    std::uint8_t cause = 0;    ///< scheduler_error::cause
+    std::uint64_t gap_ns = 0;  ///< of a replacement: how long none was attached
+    auto fields(auto& f) { return f(fault, cause, gap_ns); }
 };
 
 /// The answer to a request that can't be answered.

@@ -5,6 +5,7 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
+#include <ktstr/guest/attach_gate.hpp>
 #include <ktstr/guest/scheduler_core.hpp>
 #include <ktstr/guest/scx_words.hpp>
 #include <ktstr/linux/kernel_file.hpp>
@@ -46,9 +47,17 @@ inline constexpr const char* sched_ext_rejected_path = "/sys/kernel/sched_ext/nr
 
 class scheduler_process {
 public:
-    [[nodiscard]] static result<scheduler_process> start(
-        const std::string& path, const std::vector<std::string>& arguments) {
+    /// `held`: not attached before its gate is opened.
+    [[nodiscard]] static result<scheduler_process> start(const std::string& path,
+                                                         const std::vector<std::string>& arguments,
+                                                         bool held = false) {
         scheduler_process scheduler;
+        if (held) {
+            auto gate = attach_gate::make();
+            if (!gate)
+                return std::move(gate).error();
+            scheduler.gate_.emplace(std::move(*gate));
+        }
         int output[2];
         if (::pipe2(output, O_CLOEXEC) != 0)
             return system_error("make a pipe for", path);
@@ -68,10 +77,19 @@ public:
             ::sigprocmask(SIG_SETMASK, &none, nullptr);
             ::dup2(write_end.get(), 1);
             ::dup2(write_end.get(), 2);
+            if (held && !scheduler.gate_->stand_in_front()) {
+                ::dprintf(2,
+                          "ktstr: cannot hold a scheduler before its attach: %s; the kernel needs "
+                          "CONFIG_SECCOMP_FILTER\n",
+                          std::strerror(errno));
+                ::_exit(127);
+            }
             ::execv(path.c_str(), argv.data());
             ::dprintf(2, "ktstr: cannot start %s: %s\n", path.c_str(), std::strerror(errno));
             ::_exit(127);
         }
+        if (held)
+            scheduler.gate_->child_has_its_end();
         ::fcntl(scheduler.output_.get(), F_SETFL, O_NONBLOCK);
         return scheduler;
     }
@@ -79,6 +97,7 @@ public:
     scheduler_process(scheduler_process&& other) noexcept
         : pid_(std::exchange(other.pid_, -1)),
           output_(std::move(other.output_)),
+          gate_(std::move(other.gate_)),
           tail_(std::move(other.tail_)),
           sent_(other.sent_),
           dropped_(other.dropped_) {}
@@ -87,6 +106,14 @@ public:
 
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     [[nodiscard]] int output_fd() const noexcept { return output_.get(); }
+    /// Readable when pump_gate() has something to do; below 0: it has no gate.
+    [[nodiscard]] int gate_fd() const noexcept { return gate_ ? gate_->fd() : -1; }
+    /// True: it waits at its gate.
+    bool pump_gate() { return gate_ && gate_->pump(); }
+    void open_gate() {
+        if (gate_)
+            gate_->open();
+    }
 
     /// The kernel's word for where sched_ext is; empty when it has none.
     [[nodiscard]] static std::string state() {
@@ -163,6 +190,7 @@ private:
 
     pid_t pid_ = -1;
     unique_fd output_;
+    std::optional<attach_gate> gate_;
     std::string tail_;  ///< of its output
     std::uint64_t sent_ = 0, dropped_ = 0;
 };

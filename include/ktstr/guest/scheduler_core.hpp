@@ -31,7 +31,16 @@ class scheduler_deeds {
 public:
     virtual ~scheduler_deeds() = default;
 
-    [[nodiscard]] virtual result<void> start_scheduler(const wire::run_test& order) = 0;
+    [[nodiscard]] virtual result<void> start_scheduler(const std::string& path,
+                                                       const std::vector<std::string>& args) = 0;
+    /// The same of another one beside it, which is held before its attach.
+    [[nodiscard]] virtual result<void> start_newcomer(const std::string& path,
+                                                      const std::vector<std::string>& args) = 0;
+    /// The newcomer is the scheduler now, and free to attach; the process of the one before is asked to end,
+    /// and its end is no news.
+    virtual void hand_over() = 0;
+    virtual void drop_newcomer() = 0;               ///< kills its process and forgets it
+    virtual void drop_retired() = 0;                ///< the same of what hand_over() left behind
     virtual void signal_scheduler(int signal) = 0;  ///< its process
     virtual void drop_scheduler() = 0;              ///< kills its process and forgets it
     /// The kernel's word for where sched_ext is; nothing where it can't be asked.
@@ -42,6 +51,7 @@ public:
     [[nodiscard]] virtual std::optional<bool> scheduler_is_partial() const = 0;
     /// What its process said last that explains something; empty: nothing.
     [[nodiscard]] virtual std::string scheduler_words() const = 0;
+    [[nodiscard]] virtual std::string newcomer_words() const = 0;  ///< the same of a newcomer
     /// The kernel's counters of it, "NAME VALUE" each; empty where there are none any more.
     [[nodiscard]] virtual std::vector<std::string> scheduler_counters() const = 0;
 
@@ -50,7 +60,7 @@ public:
 
     // Answers to a body; `asker` is the number that its question came with.
     virtual void answer_exit(std::uint64_t asker, const std::optional<scx_exit_record>& end) = 0;
-    virtual void answer_done(std::uint64_t asker) = 0;
+    virtual void answer_done(std::uint64_t asker, std::uint64_t gap_ns) = 0;
     virtual void refuse(std::uint64_t asker, scheduler_error::cause why,
                         const std::string& words) = 0;
 };
@@ -88,6 +98,7 @@ public:
     [[nodiscard]] result<void> start(const wire::run_test& order, std::uint64_t now) {
         order_ = order;
         ordered_ = true;
+        its_ = {order.scheduler_name, order.scheduler, order.scheduler_args};
         return begin(now);
     }
 
@@ -107,7 +118,7 @@ public:
         partial_ = deeds_.scheduler_is_partial();
         at_attach_ = deeds_.scheduler_counters();
         if (job_ && job_->what != scheduler_deed::detach && awaited)
-            end_job();
+            end_job(job_->what == scheduler_deed::replace ? now - leaving_ns_ : 0);
         return awaited;
     }
 
@@ -127,6 +138,7 @@ public:
         if (at_ == phase::starting)
             failed_start_ = true;
         at_ = phase::leaving;
+        leaving_ns_ = now;
         judge_at_ = now + leave_limit();
     }
 
@@ -137,20 +149,48 @@ public:
         last_ = past_end{
             std::move(end.record), end.fell_back_ns, deeds_.scheduler_state().value_or(""), {}};
         // Who takes it off wanted that, and not an error of it.
-        const bool taken_off = job_ && takes_off(*job_);
+        const bool taken_off = std::exchange(making_room_, false) || (job_ && takes_off(*job_));
         business_ = !waiters_.empty() || (taken_off && !is_error(last_->record.kind));
         for (const auto& one : std::exchange(waiters_, {}))
             deeds_.answer_exit(one.asker, last_->record);
         judge_at_ = 0;
         if (!business_)
             judge_after(now);
-        if (taken_off && !business_)
+        if (job_ && !business_ && (taken_off || is_replacing())) {
+            forget_newcomer();
             return deeds_.refuse(std::exchange(job_, std::nullopt)->asker,
                                  scheduler_error::cause::mistake_in_test, words_of_end());
+        }
         if (job_ && failed_start_ && job_->what != scheduler_deed::detach)
             return fail_job(why_not_attached());
+        if (is_replacing())
+            return take_over(now);
         go_on(now);
     }
+
+    /// The newcomer waits before its attach.
+    void on_newcomer_held(std::uint64_t now) {
+        if (!is_replacing() || newcomer_held_)
+            return;
+        newcomer_held_ = true;
+        if (at_ != phase::attached)
+            return;  // it goes by itself, and nobody has wanted that
+        making_room_ = true;
+        business_ = false;
+        ask_to_end(now);
+    }
+    void on_newcomer_end(const std::string& how) {
+        if (!is_replacing())
+            return;
+        newcomer_ = false;
+        // What the old one was asked for can't be taken back.
+        if (newcomer_held_)
+            return fail_job("its process " + how + " while it waited for its turn; " +
+                            newcomer_is_not_there());
+        fail_job(newcomer_failed("its process " + how));
+    }
+    /// What hand_over() left behind is gone.
+    void on_retired_end() { retired_until_ns_ = 0; }
 
     void on_process_end(const std::string& how, std::uint64_t now) {
         process_ = false;
@@ -184,6 +224,10 @@ public:
             job_is_late(now);
         if (judge_at_ <= now && !unwanted_end())
             judge_at_ = 0;
+        if (retired_until_ns_ != 0 && retired_until_ns_ <= now) {
+            retired_until_ns_ = 0;
+            deeds_.drop_retired();
+        }
     }
     /// When on_time() is wanted; 0: never. An end is judged while there is a body for it.
     [[nodiscard]] std::uint64_t next(bool judging) const {
@@ -196,6 +240,7 @@ public:
             consider(one.until_ns);
         if (job_)
             consider(job_->until_ns);
+        consider(retired_until_ns_);
         return first;
     }
 
@@ -219,8 +264,10 @@ public:
         waiters_.push_back({asker, now + limit_ns});
     }
 
-    void ask_deed(std::uint64_t asker, scheduler_deed what, int signal, std::uint64_t now) {
-        const auto mistake = [&](const char* words) {
+    /// `staged`: the name of the one to do it with; empty: the test's own.
+    void ask_deed(std::uint64_t asker, scheduler_deed what, int signal, const std::string& staged,
+                  std::uint64_t now) {
+        const auto mistake = [&](const std::string& words) {
             deeds_.refuse(asker, scheduler_error::cause::mistake_in_test, words);
         };
         if (!ordered_)
@@ -229,15 +276,21 @@ public:
             if (!process_)
                 return mistake("the scheduler's process is gone");
             deeds_.signal_scheduler(signal);
-            return deeds_.answer_done(asker);
+            return deeds_.answer_done(asker, 0);
         }
+        const auto with =
+            what == scheduler_deed::restart || what == scheduler_deed::detach ? its_ : find(staged);
+        if (with.path.empty())
+            return mistake("the test has no scheduler " + staged + ", neither its own nor staged");
         if (job_)
             return mistake("another thread is attaching or detaching it");
         if (what == scheduler_deed::attach ? at_ == phase::attached || at_ == phase::starting
                                            : at_ != phase::attached)
             return mistake(what == scheduler_deed::attach ? "it is attached already"
                                                           : "it is not attached");
-        job_ = job{what, asker, 0, 0};
+        job_ = job{what, asker, 0, 0, with};
+        if (what == scheduler_deed::replace)
+            return call_newcomer(now);
         if (what == scheduler_deed::attach)
             return process_ || at_ == phase::leaving ? ask_to_end(now) : start_again(now);
         business_ = false;
@@ -248,6 +301,7 @@ public:
     void body_is_gone() {
         waiters_.clear();
         job_.reset();
+        forget_newcomer();
     }
 
     // ---- what it amounts to ----
@@ -289,9 +343,8 @@ public:
         if (const auto said = deeds_.scheduler_words(); words.empty() && !said.empty())
             words = said;
         words += words.empty() ? "" : "; ";
-        words += "the scheduler " +
-                 (order_.scheduler_name.empty() ? order_.scheduler : order_.scheduler_name) +
-                 " was not attached";
+        words +=
+            "the scheduler " + (its_.name.empty() ? its_.path : its_.name) + " was not attached";
         if (!process_ && !process_end_.empty())
             words += ", and its process " + process_end_;
         // Whatever it left behind is nobody's child.
@@ -337,7 +390,8 @@ private:
         scheduler_deed what;
         std::uint64_t asker;
         std::uint64_t until_ns;
-        int step;  ///< of the signals that were sent
+        int step;                     ///< of the signals that were sent
+        wire::staged_scheduler with;  ///< which one
     };
 
     /// An end, and what was seen of it.
@@ -366,7 +420,66 @@ private:
     [[nodiscard]] std::uint64_t scaled(std::uint64_t ns) const {
         return static_cast<std::uint64_t>(static_cast<double>(ns) * std::max(order_.dilation, 1.0));
     }
-    [[nodiscard]] static bool takes_off(const job& j) { return j.what != scheduler_deed::attach; }
+    [[nodiscard]] static bool takes_off(const job& j) {
+        return j.what == scheduler_deed::detach || j.what == scheduler_deed::restart;
+    }
+
+    [[nodiscard]] wire::staged_scheduler find(const std::string& name) const {
+        if (name.empty() || name == order_.scheduler_name)
+            return {order_.scheduler_name, order_.scheduler, order_.scheduler_args};
+        for (const auto& one : order_.staged)
+            if (one.name == name)
+                return one;
+        return {};
+    }
+
+    // ---- one in the place of another ----
+
+    [[nodiscard]] bool is_replacing() const {
+        return job_ && job_->what == scheduler_deed::replace && newcomer_;
+    }
+    void call_newcomer(std::uint64_t now) {
+        job_->until_ns = now + order_.timeout_ms * 1'000'000U;
+        newcomer_held_ = false;
+        newcomer_ = true;
+        if (auto started = deeds_.start_newcomer(job_->with.path, job_->with.args); !started) {
+            newcomer_ = false;
+            fail_job(started.error().message());
+        }
+    }
+    void take_over(std::uint64_t now) {
+        newcomer_ = newcomer_held_ = false;
+        become(job_->with);
+        at_ = phase::starting;
+        failed_start_ = false;
+        process_end_.clear();
+        process_ = true;
+        started_ns_ = now;
+        retired_until_ns_ = now + scaled(obedience_ns);
+        job_->until_ns = now + order_.timeout_ms * 1'000'000U;
+        deeds_.hand_over();
+    }
+    void forget_newcomer() {
+        if (std::exchange(newcomer_, false))
+            deeds_.drop_newcomer();
+        newcomer_held_ = false;
+    }
+    [[nodiscard]] std::string newcomer_is_not_there() const {
+        return "the scheduler " + job_->with.name + " was not attached";
+    }
+    [[nodiscard]] std::string newcomer_failed(const std::string& how) const {
+        auto words = deeds_.newcomer_words();
+        words += words.empty() ? "" : "; ";
+        return words + newcomer_is_not_there() + ": " + how +
+               " before it came to attach a struct_ops link; " +
+               (at_ == phase::attached ? named() + " still is" : "nor is any other");
+    }
+    /// What is started next, if it is another one.
+    void become(const wire::staged_scheduler& next) {
+        if (next.name != its_.name || next.path != its_.path)
+            ops_.clear();
+        its_ = next;
+    }
 
     [[nodiscard]] result<void> begin(std::uint64_t now) {
         started_ns_ = now;
@@ -374,7 +487,7 @@ private:
         process_end_.clear();
         at_ = phase::starting;
         process_ = true;
-        auto started = deeds_.start_scheduler(order_);
+        auto started = deeds_.start_scheduler(its_.path, its_.args);
         if (!started) {
             process_ = false;
             at_ = phase::none;
@@ -390,6 +503,7 @@ private:
         if (!buried_.empty())
             judge_after(now);
         job_->until_ns = now + order_.timeout_ms * 1'000'000U;
+        become(job_->with);
         if (auto started = begin(now); !started)
             fail_job(started.error().message());
     }
@@ -410,8 +524,12 @@ private:
             return fail_job("it did not attach in " + std::to_string(order_.timeout_ms) + " ms; " +
                             why_not_attached());
         }
+        if (is_replacing() && !newcomer_held_)
+            return fail_job(newcomer_failed("it did not in " + std::to_string(order_.timeout_ms) +
+                                            " ms, nor end"));
         if (++job_->step < 3)
             return ask_to_end(now);
+        forget_newcomer();
         const auto asker = std::exchange(job_, std::nullopt)->asker;
         deeds_.refuse(asker, scheduler_error::cause::mistake_in_test,
                       "it is still attached after its process was killed: something else holds it");
@@ -419,15 +537,23 @@ private:
 
     /// The next step of a job, when what it waited for is there.
     void go_on(std::uint64_t now) {
-        if (!job_ || process_ || (at_ != phase::ended && at_ != phase::none))
+        if (!job_ || process_ || is_replacing() || (at_ != phase::ended && at_ != phase::none))
             return;
         if (job_->what == scheduler_deed::detach)
             return end_job();
         start_again(now);
     }
-    void end_job() { deeds_.answer_done(std::exchange(job_, std::nullopt)->asker); }
+    void end_job(std::uint64_t gap_ns = 0) {
+        deeds_.answer_done(std::exchange(job_, std::nullopt)->asker, gap_ns);
+    }
     void fail_job(const std::string& words) {
         business_ = true;  // the body hears of it, and fails by that
+        if (job_->what == scheduler_deed::replace && at_ != phase::starting && at_ != phase::none) {
+            // The newcomer's failure alone.
+            forget_newcomer();
+            return deeds_.refuse(std::exchange(job_, std::nullopt)->asker,
+                                 scheduler_error::cause::attach, words);
+        }
         if (buried_.empty())
             judge_at_ = 0;
         if (std::exchange(process_, false))
@@ -442,7 +568,7 @@ private:
     }
 
     [[nodiscard]] std::string named() const {
-        return "the scheduler " + (ops_.empty() ? order_.scheduler_name : ops_);
+        return "the scheduler " + (ops_.empty() ? its_.name : ops_);
     }
     [[nodiscard]] std::string process() const {
         return process_ || process_end_.empty() ? "" : "; its process " + process_end_;
@@ -482,14 +608,21 @@ private:
 
     scheduler_deeds& deeds_;
     wire::run_test order_{};
+    wire::staged_scheduler its_{};  ///< the one that was started last
     phase at_ = phase::none;
-    bool ordered_ = false;       ///< the test has a scheduler with a process
-    bool process_ = false;       ///< and that lives
-    std::string process_end_{};  ///< how it ended otherwise: "was killed by SIGKILL"
-    bool failed_start_ = false;  ///< the kernel or the process gave up before it was attached
-    bool business_ = false;      ///< the last end was wanted by the test
-    std::string ops_{};          ///< the scheduler's name for itself
+    bool ordered_ = false;        ///< the test has a scheduler with a process
+    bool process_ = false;        ///< and that lives
+    std::string process_end_{};   ///< how it ended otherwise: "was killed by SIGKILL"
+    bool failed_start_ = false;   ///< the kernel or the process gave up before it was attached
+    bool business_ = false;       ///< the last end was wanted by the test
+    std::string ops_{};           ///< the scheduler's name for itself
+    bool newcomer_ = false;       ///< another process is to take its place
+    bool newcomer_held_ = false;  ///< and waits for that
+    bool making_room_ = false;    ///< and the one before was asked to end
     std::uint64_t started_ns_ = 0;
+    std::uint64_t leaving_ns_ = 0;
+    std::uint64_t retired_until_ns_ =
+        0;  ///< how long a process that was replaced may take; 0: none
     std::optional<std::uint64_t> attach_ns_{};  ///< what the first attach took
     std::optional<past_end> last_{};            ///< the last one, until it is attached again
     std::vector<past_end>

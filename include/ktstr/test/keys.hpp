@@ -218,7 +218,7 @@ inline constexpr bool each_key_once<First, Rest...> =
 #define KTSTR_DETAIL_KEYS(KEY) \
     KEY(numa_nodes) KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) KEY(topologies) \
     KEY(duration) KEY(timeout) KEY(cpu_budget) KEY(scheduler) KEY(schedulers) \
-    KEY(scheduler_args) KEY(kernel_args) KEY(tags) KEY(no_perf_mode) KEY(performance_mode) KEY(requires_steal) \
+    KEY(staged) KEY(scheduler_args) KEY(kernel_args) KEY(tags) KEY(no_perf_mode) KEY(performance_mode) KEY(requires_steal) \
     KEY(requires_kvm) KEY(host_only) KEY(expect_fail) KEY(no_clone)
 // clang-format on
 

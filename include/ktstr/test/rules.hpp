@@ -93,6 +93,22 @@ struct scheduler_args_require_scheduler {
     static_assert(!HasArgs || HasScheduler, "KTSTR_TEST: scheduler_args requires a scheduler");
 };
 
+template <bool HasStaged, bool HasScheduler>
+struct staged_requires_scheduler {
+    static_assert(
+        !HasStaged || HasScheduler,
+        "KTSTR_TEST: staged requires a scheduler with a program, which the test begins with");
+};
+template <int Position>
+struct staged_have_names_of_their_own {
+    static_assert(Position < 0,
+                  "KTSTR_TEST: each of staged has a name that no other scheduler of the test has");
+};
+template <int Position>
+struct staged_have_programs {
+    static_assert(Position < 0, "KTSTR_TEST: one of staged has no program that could be attached");
+};
+
 template <bool HasSchedulers, bool HasScheduler>
 struct schedulers_exclude_scheduler {
     static_assert(!(HasSchedulers && HasScheduler),
@@ -280,6 +296,7 @@ consteval shapes_seen look_at_shapes(const test_spec& spec) {
 struct schedulers_seen {
     bool any_has_program = false;
     int same_name_at = -1, bad_name_at = -1;
+    int staged_again_at = -1, staged_nothing_at = -1;
 };
 
 consteval schedulers_seen look_at_schedulers(const test_spec& spec) {
@@ -293,6 +310,18 @@ consteval schedulers_seen look_at_schedulers(const test_spec& spec) {
         for (std::size_t before = 0; before < i; ++before)
             if (seen.same_name_at < 0 && spec.schedulers[before]->name == one->name)
                 seen.same_name_at = static_cast<int>(i);
+    }
+    for (std::size_t i = 0; i < spec.staged.size(); ++i) {
+        const scheduler* one = spec.staged[i];
+        bool again = spec.scheduler != nullptr && spec.scheduler->name == one->name;
+        for (const scheduler* other : spec.schedulers)
+            again = again || other->name == one->name;
+        for (std::size_t before = 0; before < i; ++before)
+            again = again || spec.staged[before]->name == one->name;
+        if (again && seen.staged_again_at < 0)
+            seen.staged_again_at = static_cast<int>(i);
+        if (!one->has_program() && seen.staged_nothing_at < 0)
+            seen.staged_nothing_at = static_cast<int>(i);
     }
     return seen;
 }
@@ -312,7 +341,7 @@ struct facts {
     bool has_budget;
     int budget;
     bool no_perf_mode, performance_mode, host_only, requires_steal, requires_kvm;
-    bool has_scheduler, has_schedulers, has_scheduler_args;
+    bool has_scheduler, has_schedulers, has_scheduler_args, has_staged;
     schedulers_seen schedulers;
     kernel_args_seen kernel_args;
 };
@@ -344,6 +373,7 @@ consteval facts facts_of(const test_spec& spec) {
             .has_scheduler = spec.scheduler != nullptr,
             .has_schedulers = !spec.schedulers.empty(),
             .has_scheduler_args = !spec.scheduler_args.empty(),
+            .has_staged = !spec.staged.empty(),
             .schedulers = look_at_schedulers(spec),
             .kernel_args = look_at_kernel_args(spec)};
 }
@@ -365,6 +395,9 @@ struct rules
       cpu_budget_within_vcpus<F.budget, F.least_vcpus>,
       performance_mode_excludes_no_perf_mode<F.performance_mode, F.no_perf_mode>,
       scheduler_args_require_scheduler<F.has_scheduler_args, F.schedulers.any_has_program>,
+      staged_requires_scheduler<F.has_staged, F.schedulers.any_has_program>,
+      staged_have_names_of_their_own<F.schedulers.staged_again_at>,
+      staged_have_programs<F.schedulers.staged_nothing_at>,
       schedulers_exclude_scheduler<F.has_schedulers, F.has_scheduler>,
       schedulers_have_different_names<F.schedulers.same_name_at>,
       schedulers_names_can_stand_in_a_tests_name<F.schedulers.bad_name_at>,

@@ -7,11 +7,13 @@
 #include <ktstr/base/duration.hpp>
 #include <ktstr/base/result.hpp>
 #include <ktstr/sched/exit_record.hpp>
+#include <ktstr/sched/scheduler.hpp>
 
 #include <cstdint>
 #include <exception>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace ktstr {
 
@@ -47,13 +49,15 @@ private:
 };
 
 /// What a body may want done to its scheduler.
-enum class scheduler_deed : std::uint8_t { detach, attach, restart, signal };
+enum class scheduler_deed : std::uint8_t { detach, attach, restart, replace, signal };
 
 namespace detail {
 // Defined on the guest's side (guest/body.hpp).
 result<scheduler_state> ask_scheduler_state(std::chrono::milliseconds limit);
 scheduler_state require_scheduler_state(std::chrono::milliseconds limit);
-void do_to_scheduler(scheduler_deed deed, int signal, std::chrono::milliseconds limit);
+/// `staged`: the name of the one that it is done with; empty: the test's own. Returns what replace() does.
+std::chrono::nanoseconds do_to_scheduler(scheduler_deed deed, int signal, std::string_view staged,
+                                         std::chrono::milliseconds limit);
 std::optional<scx_exit_record> wait_for_scheduler_exit(std::chrono::milliseconds limit,
                                                        std::chrono::milliseconds patience);
 }  // namespace detail
@@ -88,11 +92,20 @@ public:
     void detach() const { deed(scheduler_deed::detach); }
     /// Starts the test's scheduler again, and returns when it is attached.
     void attach() const { deed(scheduler_deed::attach); }
-    /// detach(), then attach().
+    /// The same with one of the test's `staged` schedulers.
+    void attach(const scheduler& staged) const { deed(scheduler_deed::attach, staged.name); }
+    /// detach(), then the same one is attached again.
     void restart() const { deed(scheduler_deed::restart); }
+    /// Puts one of the test's `staged` schedulers, or the test's own, in the place of the one that is attached. The
+    /// newcomer is started, opened and loaded beside it and held at the door; only then the old one is taken off.
+    /// The kernel takes one scheduler after the other, so between the two its own class runs everybody: that
+    /// long, which is what is returned, and no longer. One that does not get as far leaves the old one attached.
+    std::chrono::nanoseconds replace(const scheduler& staged) const {
+        return deed(scheduler_deed::replace, staged.name);
+    }
     /// Sends a signal to the scheduler's process; 9: kills it. What comes of that is for wait_exit().
     void kill(int signal = 9) const {
-        detail::do_to_scheduler(scheduler_deed::signal, signal, patience());
+        detail::do_to_scheduler(scheduler_deed::signal, signal, {}, patience());
     }
 
     /// Waits until the scheduler has ended and says how, by the kernel's record; at once when it has ended
@@ -104,8 +117,8 @@ public:
     }
 
 private:
-    void deed(scheduler_deed what) const {
-        detail::do_to_scheduler(what, 0, scaled(std::chrono::milliseconds(60'000)));
+    std::chrono::nanoseconds deed(scheduler_deed what, std::string_view staged = {}) const {
+        return detail::do_to_scheduler(what, 0, staged, scaled(std::chrono::milliseconds(60'000)));
     }
     [[nodiscard]] std::chrono::milliseconds scaled(std::chrono::milliseconds limit) const {
         constexpr double day = 86'400'000;

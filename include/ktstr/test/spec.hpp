@@ -46,6 +46,7 @@ struct test_spec {
 
     const ktstr::scheduler* scheduler = nullptr;  ///< null: the kernel's own
     scheduler_list schedulers{};                  ///< instead of one: a cell under each
+    scheduler_list staged{};                      ///< more of them, for the body to attach
     words scheduler_args{};                       ///< after the scheduler's own arguments
     words kernel_args{};                          ///< added to the guest kernel's command line
     words tags{};                                 ///< for --tag, and the labels of CTest

@@ -26,6 +26,8 @@ inline constexpr const char* module_root = "/ktstr/modules/";
 
 /// The scheduler under test, in the initramfs or below files_root.
 inline constexpr const char* scheduler_path = "/ktstr/scheduler";
+/// The staged ones: each in a file that its position names.
+inline constexpr const char* staged_root = "/ktstr/staged/";
 
 /// The command that a template runs before it rests; see first_command.
 inline constexpr const char* first_command_path = "/ktstr/first-command";

@@ -212,6 +212,14 @@ struct resume {
     auto fields(auto& f) { return f(wall_clock_ns, entropy, mount_files, program_size); }
 };
 
+/// A scheduler that a body may attach instead of the test's.
+struct staged_scheduler {
+    std::string name{};  ///< what its definition calls it
+    std::string path{};  ///< in the guest
+    std::vector<std::string> args{};
+    auto fields(auto& f) { return f(name, path, args); }
+};
+
 struct run_test {
     static constexpr auto type = message_type::run_test;
     std::string name{};
@@ -224,11 +232,12 @@ struct run_test {
     bool prove_topology = true;
     std::string scheduler{};  ///< path in the guest, empty: the kernel's own
     std::vector<std::string> scheduler_args{};
-    std::string scheduler_name{};        ///< what its definition calls it
+    std::string scheduler_name{};  ///< what its definition calls it
+    std::vector<staged_scheduler> staged{};
     std::vector<std::string> sysctls{};  ///< "kernel.NAME=VALUE", set before it or the body starts
     auto fields(auto& f) {
         return f(name, topology, distances, seed, duration_ms, timeout_ms, dilation, prove_topology,
-                 scheduler, scheduler_args, scheduler_name, sysctls);
+                 scheduler, scheduler_args, scheduler_name, staged, sysctls);
     }
 };
 
@@ -288,6 +297,10 @@ private:
     void put(const std::string& text) {
         put_le(out_, static_cast<std::uint32_t>(text.size()));
         out_.append(text);
+    }
+    void put(const staged_scheduler& part) {
+        auto copy = part;
+        copy.fields(*this);
     }
     template <class T>
     void put(const std::vector<T>& items) {
@@ -377,6 +390,7 @@ private:
                 return false;
         return true;
     }
+    bool get(staged_scheduler& part) { return part.fields(*this); }
     template <class T>
     bool get(std::optional<T>& value) {
         bool present = false;

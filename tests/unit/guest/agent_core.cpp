@@ -26,6 +26,8 @@ struct fake : agent_deeds {
     std::string ops = "simple";        ///< its name, while it is attached
     std::optional<bool> partial;
     std::string words;  ///< its last ones
+    std::string newcomers_words;
+    std::string started;  ///< the program and its arguments
     std::vector<std::string> counters, answers;
     std::optional<int> cpus = 1;
     bool elsewhere = false;
@@ -47,10 +49,23 @@ struct fake : agent_deeds {
         did.emplace_back(what);
         return startable ? result<void>() : result<void>(plain_error("start", what, "a fault"));
     }
-    [[nodiscard]] result<void> start_scheduler(const wire::run_test&) override {
+    [[nodiscard]] result<void> start_scheduler(const std::string& path,
+                                               const std::vector<std::string>& args) override {
         state = "disabled";
+        started = path;
+        for (const auto& one : args)
+            started += ' ' + one;
         return start("scheduler");
     }
+    [[nodiscard]] result<void> start_newcomer(const std::string& path,
+                                              const std::vector<std::string>&) override {
+        started = path;
+        return start("newcomer");
+    }
+    void hand_over() override { did.emplace_back("hand over"); }
+    void drop_newcomer() override { did.emplace_back("drop newcomer"); }
+    void drop_retired() override { did.emplace_back("drop retired"); }
+    [[nodiscard]] std::string newcomer_words() const override { return newcomers_words; }
     void signal_scheduler(int signal) override {
         did.push_back("signal " + std::to_string(signal));
     }
@@ -67,8 +82,9 @@ struct fake : agent_deeds {
     void answer_exit(std::uint64_t asker, const std::optional<scx_exit_record>& end) override {
         answers.push_back(std::to_string(asker) + ' ' + (end ? end->message : "nothing"));
     }
-    void answer_done(std::uint64_t asker) override {
-        answers.push_back(std::to_string(asker) + " done");
+    void answer_done(std::uint64_t asker, std::uint64_t gap_ns) override {
+        answers.push_back(std::to_string(asker) + " done" +
+                          (gap_ns == 0 ? "" : " in " + std::to_string(gap_ns)));
     }
     void refuse(std::uint64_t asker, scheduler_error::cause why, const std::string& what) override {
         answers.push_back(
@@ -791,4 +807,170 @@ TEST_CASE("a command's words go to a command that runs, and its end makes room",
     CHECK(none.said<wire::exited>().at(0).wait_status == 127 << 8);
     CHECK(none.said<wire::log>().size() == 1);
     CHECK(none.core.phase() == agent_phase::idle);
+}
+
+// ---- one scheduler in the place of another ---------------------------------------------------
+
+namespace {
+
+struct staged_trial : trial {
+    staged_trial() {
+        welcomed().hears(wire::run_test{.name = "t",
+                                        .topology = one_cpu,
+                                        .timeout_ms = 100'000,
+                                        .scheduler = "/s",
+                                        .scheduler_args = {"-a"},
+                                        .scheduler_name = "simple",
+                                        .staged = {{"other", "/o", {"-b", "-c"}}}});
+        attaches();
+        REQUIRE(core.phase() == agent_phase::body);
+    }
+    staged_trial& is_to_be(const char* name) {
+        core.on_ask_deed(1, scheduler_deed::replace, 0, name);
+        return *this;
+    }
+    wire::outcome body_passes() {
+        core.on_body_end(passed);
+        return outcome();
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a staged scheduler takes the place of the test's", "[agent]") {
+    staged_trial t;
+    CHECK(t.deeds.started == "/s -a");
+    t.deeds.now = 1000;
+    t.is_to_be("other");
+    CHECK(t.deeds.started == "/o");
+    CHECK(t.times("signal 2") ==
+          0);  // nothing is taken off before the other one stands at the door
+    t.core.on_newcomer_held();
+    t.core.on_newcomer_held();
+    CHECK(t.times("signal 2") == 1);
+    CHECK(t.times("hand over") == 0);
+    t.deeds.now = 5000;
+    t.is_leaving();
+    t.deeds.now = 6000;
+    t.ends(scx_exit_kind::unregistered, "unregistered from user space");
+    CHECK(t.times("hand over") == 1);
+    CHECK(t.deeds.answers.empty());
+    t.deeds.now = 7500;
+    t.deeds.ops = "other_ops";
+    t.attaches("other_ops");
+    CHECK(t.deeds.answers == std::vector<std::string>{"1 done in 2500"});
+    t.core.on_retired_end();
+
+    // The one that stands is now the business of the test.
+    t.core.on_ask_deed(2, scheduler_deed::restart, 0);
+    t.unregisters().core.on_scheduler_end("exited with status 0");
+    CHECK(t.deeds.started == "/o -b -c");
+    t.attaches("other_ops");
+    CHECK(t.deeds.answers.back() == "2 done");
+    CHECK(t.body_passes().verdict == verdict::pass);
+    CHECK(t.said<wire::scheduler_facts>().at(0).ops == "other_ops");
+}
+
+TEST_CASE("an end of a scheduler that took another's place is the test's failure", "[agent]") {
+    staged_trial t;
+    t.is_to_be("other").core.on_newcomer_held();
+    t.unregisters().attaches("other_ops");
+    t.core.on_retired_end();
+    t.is_leaving().ends(scx_exit_kind::error_stall, "runnable task stall", "a task waited");
+    const auto end = t.body_passes();
+    CHECK(end.reason == reason::scheduler_exit);
+    CHECK(end.message.starts_with("the scheduler other_ops ended: runnable task stall"));
+}
+
+TEST_CASE("a process that was replaced and stays is killed", "[agent]") {
+    staged_trial t;
+    t.is_to_be("other").core.on_newcomer_held();
+    t.unregisters().attaches("other_ops");
+    CHECK(t.times("drop retired") == 0);
+    t.rings();
+    CHECK(t.times("drop retired") == 1);
+}
+
+TEST_CASE("a newcomer that does not get to the door leaves the old scheduler where it is",
+          "[agent]") {
+    staged_trial ends;
+    ends.deeds.newcomers_words = "no such thing";
+    ends.is_to_be("other").core.on_newcomer_end("exited with status 1");
+    CHECK(ends.deeds.answers.at(0) ==
+          "1 not attached: no such thing; the scheduler other was not attached: its process exited "
+          "with "
+          "status 1 before it came to attach a struct_ops link; the scheduler simple still is");
+    CHECK(ends.times("signal 2") == 0);
+    CHECK(ends.body_passes().verdict == verdict::pass);
+
+    staged_trial waits;
+    waits.is_to_be("other").rings();
+    CHECK(waits.deeds.answers.at(0).find("it did not in 100000 ms, nor end before") !=
+          std::string::npos);
+    CHECK(waits.times("drop newcomer") == 1);
+
+    staged_trial unstartable;
+    unstartable.deeds.startable = false;
+    unstartable.is_to_be("other");
+    CHECK(unstartable.deeds.answers.at(0).starts_with("1 not attached: "));
+
+    staged_trial unknown;
+    unknown.is_to_be("nobody");
+    CHECK(unknown.deeds.answers.at(0) ==
+          "1 mistake: the test has no scheduler nobody, neither its own nor staged");
+
+    // It dies at the door, and the old one was asked to end already.
+    staged_trial late;
+    late.is_to_be("other").core.on_newcomer_held();
+    late.core.on_newcomer_end("was killed by SIGKILL");
+    CHECK(
+        late.deeds.answers.at(0).starts_with("1 not attached: its process was killed by SIGKILL"));
+    late.unregisters();
+    CHECK(late.times("hand over") == 0);
+    CHECK(late.body_passes().verdict == verdict::pass);  // the body was told
+}
+
+TEST_CASE("a scheduler that ends by itself while another one is on its way is not replaced",
+          "[agent]") {
+    for (const bool held_meanwhile : {false, true}) {
+        staged_trial t;
+        t.is_to_be("other").is_leaving();
+        if (held_meanwhile)
+            t.core.on_newcomer_held();
+        t.ends(scx_exit_kind::sysrq, "disabled by sysrq-S");
+        CHECK(t.times("hand over") == 0);
+        CHECK(t.times("drop newcomer") == 1);
+        CHECK(t.deeds.answers.at(0).starts_with(
+            "1 mistake: the scheduler simple ended: disabled by"));
+        CHECK(t.body_passes().reason == reason::scheduler_exit);
+    }
+    // Nor one that ends by an error when it is asked to go.
+    staged_trial t;
+    t.is_to_be("other").core.on_newcomer_held();
+    t.is_leaving().ends(scx_exit_kind::error_bpf, "scx_bpf_error", "on purpose");
+    CHECK(t.times("drop newcomer") == 1);
+    CHECK(t.body_passes().reason == reason::scheduler_exit);
+}
+
+TEST_CASE("a body that ends while it replaces its scheduler leaves no newcomer", "[agent]") {
+    staged_trial t;
+    t.is_to_be("other");
+    CHECK(t.body_passes().verdict == verdict::pass);
+    CHECK(t.times("drop newcomer") == 1);
+}
+
+TEST_CASE("a body attaches a staged scheduler after the test's is off", "[agent]") {
+    staged_trial t;
+    t.core.on_ask_deed(1, scheduler_deed::detach, 0);
+    t.unregisters().core.on_scheduler_end("exited with status 0");
+    t.core.on_ask_deed(2, scheduler_deed::attach, 0, "other");
+    CHECK(t.deeds.started == "/o -b -c");
+    t.attaches("other_ops");
+    CHECK(t.deeds.answers.back() == "2 done");
+    t.core.on_ask_deed(3, scheduler_deed::detach, 0);
+    t.unregisters().core.on_scheduler_end("exited with status 0");
+    t.core.on_ask_deed(4, scheduler_deed::attach, 0);
+    CHECK(t.deeds.started == "/s -a");
+    t.attaches();
+    CHECK(t.deeds.answers.back() == "4 done");
 }

@@ -22,6 +22,8 @@ constexpr ktstr::scheduler with_arguments{
     .name = "demo", .binary = "scx_demo", .args = {"--slice-us", "20000"}};
 static_assert(with_arguments.args.size() == 2 && with_arguments.args[1] == "20000");
 
+constexpr ktstr::scheduler with_another_name{.name = "another", .binary = "scx_demo"};
+
 KTSTR_TEST(plain) {}
 
 KTSTR_TEST(every_key, numa_nodes = 1, llcs = 2, cores = 4, threads = 1, memory_mib = 1024,
@@ -34,6 +36,7 @@ KTSTR_TEST(reversed_order, expect_fail, requires_kvm, no_perf_mode = true,
            tags = {"smoke", "numa", "third"}, cpu_budget = 1u, threads = 2L, cores = three) {}
 
 KTSTR_TEST(inherits, scheduler = demo) {}
+KTSTR_TEST(with_another, scheduler = demo, staged = {with_another_name}) {}
 KTSTR_TEST(inherits_some, scheduler = demo, llcs = 6, threads = 1) {}
 KTSTR_TEST(lists_of_one_and_none, tags = "alone", kernel_args = {"single"}, scheduler = demo,
            scheduler_args = {}) {}
@@ -73,6 +76,9 @@ TEST_CASE("a test that says nothing has the defaults") {
     CHECK(s.body_limit() == 42s);
     CHECK(s.scheduler == nullptr);
     CHECK(s.scheduler_args.empty());
+    CHECK(s.staged.empty());
+    CHECK(spec_of("with_another").staged.size() == 1);
+    CHECK(spec_of("with_another").staged[0] == &with_another_name);
     CHECK(s.kernel_args.empty());
     CHECK(s.tags.empty());
     for (const bool flag : {s.no_perf_mode, s.performance_mode, s.requires_steal, s.requires_kvm,

@@ -31,6 +31,15 @@ struct cell {
     /// The body of any other runs on the host, and none of the dimensions is its business.
     [[nodiscard]] bool has_machine() const { return !test->spec.host_only; }
 
+    /// Whose programs and files its guest finds: the scheduler that it begins with, and where that has a
+    /// program, those that its body may attach instead.
+    [[nodiscard]] std::vector<const ktstr::scheduler*> its_schedulers() const {
+        std::vector<const ktstr::scheduler*> all{scheduler};
+        if (scheduler->has_program())
+            all.insert(all.end(), spec().staged.begin(), spec().staged.end());
+        return all;
+    }
+
     friend bool operator==(const cell&, const cell&) = default;
 };
 

@@ -200,8 +200,9 @@ private:
             return std::move(input).error();
         auto name = std::to_string(one.kernel);
         // Two definitions may share a name and a program, and not the files: each is an object of its own.
-        if (one.scheduler->has_program() || one.scheduler->files.size() > 0)
-            name += ' ' + std::to_string(reinterpret_cast<std::uintptr_t>(one.scheduler));
+        for (const scheduler* under : one.its_schedulers())
+            if (under->has_program() || under->files.size() > 0)
+                name += ' ' + std::to_string(reinterpret_cast<std::uintptr_t>(under));
         for (const auto& program : input->programs)
             name += ' ' + program.host_path.string();
         const std::lock_guard lock(mutex_);

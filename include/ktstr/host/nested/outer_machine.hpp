@@ -123,10 +123,14 @@ namespace detail {
     std::map<std::string, std::filesystem::path> programs;
     std::set<const scheduler*> seen;
     std::set<std::string> files;
-    for (const cell& one : cells) {
-        const scheduler& its = *one.scheduler;
-        if (!one.has_machine() || !seen.insert(&its).second)
-            continue;
+    std::vector<const scheduler*> all;
+    for (const cell& one : cells)
+        if (one.has_machine())
+            for (const scheduler* its : one.its_schedulers())
+                if (seen.insert(its).second)
+                    all.push_back(its);
+    for (const scheduler* const one : all) {
+        const scheduler& its = *one;
         if (its.has_program()) {
             auto program = find_scheduler_program(its, beside);
             if (!program)

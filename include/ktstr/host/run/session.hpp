@@ -189,6 +189,11 @@ private:
                 test.scheduler_args.emplace_back(a);
             for (const auto& a : spec.scheduler_args)
                 test.scheduler_args.emplace_back(a);
+            for (const scheduler* other : spec.staged)
+                test.staged.push_back(
+                    {.name = std::string(other->name),
+                     .path = wire::staged_root + std::to_string(test.staged.size()),
+                     .args = {other->args.begin(), other->args.end()}});
         }
         return order;
     }

@@ -110,27 +110,36 @@ struct run_setup {
     return input;
 }
 
-/// What the guest of a cell finds: that, and the cell's scheduler with its files.
+/// What the guest of a cell finds: that, and the cell's schedulers with their files.
 [[nodiscard]] inline result<initramfs_input> guest_files(const host_facts& host, const kernel& its,
                                                          const std::vector<module_file>& modules,
                                                          const cell& one) {
     auto input = base_files(host, its, modules);
-    if (one.scheduler->has_program()) {
-        // Its variable goes by its name, so one program may be two.
-        auto opened = host.schedulers->get(
-            std::string(one.scheduler->name) + ' ' + std::string(one.scheduler->binary),
-            [&] { return find_scheduler(host, *one.scheduler); });
-        if (!opened)
-            return std::move(opened).error();
-        input.programs.push_back({.host_path = (*opened)->file->path(),
-                                  .guest_path = wire::scheduler_path,
-                                  .opened = *opened});
-    }
-    for (const auto& file : one.scheduler->files) {
-        auto planted = file_of_scheduler(*one.scheduler, file, host.program.path().parent_path());
-        if (!planted)
-            return std::move(planted).error();
-        input.files.push_back(std::move(*planted));
+    const auto add = [&](const scheduler& its_own, const std::string& place) -> result<void> {
+        if (its_own.has_program()) {
+            // Its variable goes by its name, so one program may be two.
+            auto opened =
+                host.schedulers->get(std::string(its_own.name) + ' ' + std::string(its_own.binary),
+                                     [&] { return find_scheduler(host, its_own); });
+            if (!opened)
+                return std::move(opened).error();
+            input.programs.push_back(
+                {.host_path = (*opened)->file->path(), .guest_path = place, .opened = *opened});
+        }
+        for (const auto& file : its_own.files) {
+            auto planted = file_of_scheduler(its_own, file, host.program.path().parent_path());
+            if (!planted)
+                return std::move(planted).error();
+            input.files.push_back(std::move(*planted));
+        }
+        return {};
+    };
+    int position = 0;
+    for (const scheduler* under : one.its_schedulers()) {
+        const auto place = under == one.scheduler ? std::string(wire::scheduler_path)
+                                                  : wire::staged_root + std::to_string(position++);
+        if (auto added = add(*under, place); !added)
+            return std::move(added).error();
     }
     return input;
 }
@@ -172,9 +181,10 @@ struct run_setup {
                std::to_string(host.cpus.size()) + " host CPUs";
     const auto& its = setup.kernel_of(one);
     // One that nobody can tell from here is told by the guest.
-    if (release_is_at_least(its.kernel.release, one.scheduler->min_kernel) == false)
-        return "the scheduler " + std::string(one.scheduler->name) + " needs a kernel from " +
-               std::string(one.scheduler->min_kernel) + " on, and this is " + its.kernel.release;
+    for (const scheduler* under : one.its_schedulers())
+        if (release_is_at_least(its.kernel.release, under->min_kernel) == false)
+            return "the scheduler " + std::string(under->name) + " needs a kernel from " +
+                   std::string(under->min_kernel) + " on, and this is " + its.kernel.release;
     if (its.config) {
         auto need = kernel_need::base;
         if (one.scheduler->has_program())

@@ -31,8 +31,9 @@ namespace ktstr::host {
             its->second = &one;
     };
     for (const test_case* test : tests) {
-        for (const scheduler* one : test->spec.schedulers)
-            define(*one);
+        for (const auto& list : {test->spec.schedulers, test->spec.staged})
+            for (const scheduler* one : list)
+                define(*one);
         if (test->spec.schedulers.empty())
             define(test->spec.scheduler != nullptr ? *test->spec.scheduler : eevdf);
     }
