@@ -105,6 +105,41 @@ inline std::string in_quotes(std::string_view text) {
     return quoted + '"';
 }
 
+/// The object of one BPF source, and beside it OBJECT.d with what was read. `header` is the folder of vmlinux.h.
+inline result<void> compile_bpf(const bpf_toolchain& tools, const std::filesystem::path& header,
+                                const std::filesystem::path& source, const std::string& object,
+                                const std::vector<std::string>& includes,
+                                const std::vector<std::string>& definitions) {
+    std::vector<std::string> argv{
+        tools.clang.path, "-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall",
+        // Without it anonymous members of named types vanish from vmlinux.h.
+        "-fms-extensions", "-Wno-microsoft-anon-tag", "-Wno-missing-declarations",
+        // Ninja and make wait for the end to show this.
+        "-fno-color-diagnostics",
+        "-D__TARGET_ARCH_" + std::string(host::machine_architecture.source_folder),
+        "-I" + source.parent_path().string()};
+    for (const std::string& directory : includes)
+        argv.push_back("-I" + directory);
+    for (const std::string& definition : definitions)
+        argv.push_back("-D" + definition);
+    for (const std::string& system : {header.string(), tools.include.string()}) {
+        argv.emplace_back("-isystem");
+        argv.push_back(system);
+    }
+    argv.insert(argv.end(), {"-MD", "-MF", object + ".d", "-c", source.string(), "-o", object});
+    return compile(argv, "compile", source.string());
+}
+
+/// One alone is linked too: that leaves out what only a debugger wants, most of the object.
+inline result<void> link_bpf(const bpf_toolchain& tools, const std::vector<std::string>& objects,
+                             const std::string& into, const std::string& name) {
+    std::vector<std::string> link{tools.bpftool.path, "gen", "object", into};
+    link.insert(link.end(), objects.begin(), objects.end());
+    if (auto linked = host::run_tool_ok({.argv = link}, "link the BPF objects of", name); !linked)
+        return linked.error();
+    return {};
+}
+
 /// NAME.skel.h, for a user-space half of the scheduler's own.
 inline result<void> put_skeleton(const bpf_toolchain& tools, const std::string& object,
                                  const std::filesystem::path& directory, const std::string& name) {
@@ -154,34 +189,16 @@ inline result<void> build_bpf(const bpf_build& wanted) {
     for (std::size_t i = 0; i < wanted.sources.size(); ++i) {
         const fs::path source = fs::absolute(wanted.sources[i]);
         const std::string object = work / (std::to_string(i) + ".o");
-        std::vector<std::string> argv{
-            tools->clang.path, "-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall",
-            // Without it anonymous members of named types vanish from vmlinux.h.
-            "-fms-extensions", "-Wno-microsoft-anon-tag", "-Wno-missing-declarations",
-            // Ninja and make wait for the end to show this.
-            "-fno-color-diagnostics",
-            "-D__TARGET_ARCH_" + std::string(host::machine_architecture.source_folder),
-            "-I" + source.parent_path().string()};
-        for (const std::string& directory : wanted.includes)
-            argv.push_back("-I" + directory);
-        for (const std::string& definition : wanted.definitions)
-            argv.push_back("-D" + definition);
-        for (const std::string& system : {header->path.string(), tools->include.string()}) {
-            argv.emplace_back("-isystem");
-            argv.push_back(system);
-        }
-        argv.insert(argv.end(), {"-MD", "-MF", object + ".d", "-c", source.string(), "-o", object});
-        if (auto done = detail::compile(argv, "compile", source.string()); !done)
+        if (auto done = detail::compile_bpf(*tools, header->path, source, object, wanted.includes,
+                                            wanted.definitions);
+            !done)
             return done;
         dependencies += ' ' + detail::dependencies_in(object + ".d");
         objects.push_back(object);
     }
-    // One alone is linked too: that leaves out what only a debugger wants, most of the object.
     const std::string bpf_object = work / (name + ".bpf.o");
-    std::vector<std::string> link{tools->bpftool.path, "gen", "object", bpf_object};
-    link.insert(link.end(), objects.begin(), objects.end());
-    if (auto linked = host::run_tool_ok({.argv = link}, "link the BPF objects of", name); !linked)
-        return linked.error();
+    if (auto linked = detail::link_bpf(*tools, objects, bpf_object, name); !linked)
+        return linked;
 
     std::vector<std::string> argv{wanted.compiler, "-O2", "-g", "-Wall"};
     std::string loader = wanted.loader;

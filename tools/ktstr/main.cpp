@@ -13,9 +13,10 @@
 #include "locks_command.hpp"
 #include "package_command.hpp"
 #include "smoke_command.hpp"
+#include "verify_command.hpp"
 
 int main(int argc, char** argv) {
-    // `ktstr smoke` runs tests, so this program is the first process of their machines.
+    // `ktstr smoke` and `ktstr verify` run tests, so this program is the first process of their machines.
     if (const auto status = ktstr::take_role(argc, argv))
         return *status;
     try {
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
         ktstr::tool::add_locks_command(app, status);
         ktstr::tool::add_package_command(app, status);
         ktstr::tool::add_smoke_command(app, status);
+        ktstr::tool::add_verify_command(app, status);
         try {
             app.parse(argc, argv);
         } catch (const CLI::ParseError& stop) {

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "subcommand.hpp"
+#include "table.hpp"
 
 namespace ktstr::tool {
 
@@ -99,7 +100,7 @@ smoke_cell run_one(const smoke_order& order, const std::string& program, const s
 }
 
 /// Rows in the order of the command line, a column for each kernel and topology.
-std::vector<std::vector<std::string>> table_of(const std::vector<smoke_cell>& cells) {
+table table_of(const std::vector<smoke_cell>& cells) {
     std::vector<std::string> columns, rows;
     std::map<std::pair<std::string, std::string>, std::string> words;
     const auto add = [](auto& list, const std::string& text) {
@@ -111,58 +112,20 @@ std::vector<std::vector<std::string>> table_of(const std::vector<smoke_cell>& ce
         add(rows, cell.scheduler);
         words[{cell.scheduler, cell.column()}] = cell.word();
     }
-    std::vector<std::vector<std::string>> table{{"scheduler"}};
-    table[0].insert(table[0].end(), columns.begin(), columns.end());
+    table rows_of_words{{"scheduler"}};
+    rows_of_words[0].insert(rows_of_words[0].end(), columns.begin(), columns.end());
     for (const auto& row : rows) {
-        table.push_back({row});
+        rows_of_words.push_back({row});
         for (const auto& column : columns) {
             const auto found = words.find({row, column});
-            table.back().push_back(found == words.end() ? "not run" : found->second);
+            rows_of_words.back().push_back(found == words.end() ? "not run" : found->second);
         }
     }
-    return table;
+    return rows_of_words;
 }
 
-std::string on_a_terminal(const std::vector<std::vector<std::string>>& table) {
-    std::vector<std::size_t> widths(table[0].size());
-    for (const auto& row : table)
-        for (std::size_t i = 0; i < row.size(); ++i)
-            widths[i] = std::max(widths[i], row[i].size());
-    std::string text;
-    for (const auto& row : table) {
-        for (std::size_t i = 0; i < row.size(); ++i)
-            text += i + 1 == row.size() ? row[i] : fmt::format("{:<{}}  ", row[i], widths[i]);
-        text += '\n';
-    }
-    return text;
-}
-
-/// Whatever would end a cell of the table or begin something else.
-std::string in_markdown(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        if (c == '|' || c == '\\' || c == '<' || c == '*' || c == '_' || c == '`')
-            out += '\\';
-        out += c;
-    }
-    return out;
-}
-
-std::string as_markdown(const std::vector<smoke_cell>& cells) {
-    std::string text;
-    const auto table = table_of(cells);
-    for (std::size_t i = 0; i < table.size(); ++i) {
-        text += '|';
-        for (const auto& word : table[i])
-            text += ' ' + in_markdown(word) + " |";
-        text += '\n';
-        if (i == 0) {
-            text += '|';
-            for (std::size_t k = 0; k < table[0].size(); ++k)
-                text += " --- |";
-            text += '\n';
-        }
-    }
+std::string markdown_of(const std::vector<smoke_cell>& cells) {
+    std::string text = as_markdown(table_of(cells));
     for (const auto& cell : cells)
         if (!cell.result.passed())
             text += fmt::format("\n- {}, {}: {}", in_markdown(cell.name()),
@@ -238,7 +201,7 @@ int smoke(const smoke_order& order) {
     fmt::print("{}", on_a_terminal(table_of(cells)));
     std::fflush(stdout);
     for (const auto& [path, text] :
-         {std::pair{order.markdown, as_markdown(cells)}, std::pair{order.junit, as_junit(cells)}})
+         {std::pair{order.markdown, markdown_of(cells)}, std::pair{order.junit, as_junit(cells)}})
         if (path)
             if (const auto written = write_file(*path, text); !written)
                 return cannot(written.error());
