@@ -22,10 +22,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+// Always as -O2 makes it: its functions insist on being inlined through pointers, which g++ refuses at -Og, and a
+// machine's memory takes seven times as long at -O0. <emmintrin.h> is not to be part of that.
+#if defined(__SSE2__)
+#    include <emmintrin.h>
+#endif
 #ifndef XXH_INLINE_ALL
 #    define XXH_INLINE_ALL
 #endif
-#include <xxhash.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#    ifndef XXH_NO_INLINE_HINTS
+#        define XXH_NO_INLINE_HINTS 0
+#    endif
+#    pragma GCC push_options
+#    pragma GCC optimize("O2")
+#    include <xxhash.h>
+#    pragma GCC pop_options
+#else
+#    include <xxhash.h>
+#endif
 
 namespace ktstr::host {
 
