@@ -32,16 +32,42 @@ struct error {
     }
 };
 
-/// An error from the calling thread's errno (or `code`), with its text as the reason.
-[[nodiscard]] inline error system_error(std::string what, std::string object, std::string hint = {},
-                                        int code = errno) {
-    return {std::move(what), std::move(object), std::strerror(code), std::move(hint), code};
+/// A text to make an error of, in whatever it is: strings would be made, and unmade on every way out, at each of
+/// hundreds of places.
+class error_words {
+public:
+    error_words() = default;
+    error_words(const char* text) noexcept : text_(text) {}
+    error_words(const std::string& text) noexcept : text_(text) {}
+    error_words(std::string_view text) noexcept : text_(text) {}
+    template <class Path>
+    requires requires(const Path& path) { path.native().size(); }
+    error_words(const Path& path) noexcept : text_(path.native()) {}
+
+    [[nodiscard]] std::string_view text() const noexcept { return text_; }
+
+private:
+    std::string_view text_;
+};
+
+/// An error whose reason is a sentence instead of an errno. Never inline: made where all is lost, and hundreds of
+/// times.
+[[nodiscard, gnu::cold, gnu::noinline]] inline error plain_error(error_words what,
+                                                                 error_words object,
+                                                                 error_words reason,
+                                                                 error_words hint = {}) {
+    return {std::string(what.text()), std::string(object.text()), std::string(reason.text()),
+            std::string(hint.text()), 0};
 }
 
-/// An error whose reason is a sentence instead of an errno.
-[[nodiscard]] inline error plain_error(std::string what, std::string object, std::string reason,
-                                       std::string hint = {}) {
-    return {std::move(what), std::move(object), std::move(reason), std::move(hint), 0};
+/// An error from the calling thread's errno (or `code`), with its text as the reason.
+[[nodiscard, gnu::cold, gnu::noinline]] inline error system_error(error_words what,
+                                                                  error_words object,
+                                                                  error_words hint = {},
+                                                                  int code = errno) {
+    error made = plain_error(what, object, std::strerror(code), hint);
+    made.code = code;
+    return made;
 }
 
 }  // namespace ktstr

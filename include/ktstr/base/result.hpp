@@ -14,9 +14,12 @@
 namespace ktstr {
 
 /// For result: whoever asks for what is not there has not looked.
+[[noreturn, gnu::cold, gnu::noinline]] inline void not_in_result() {
+    throw std::bad_optional_access();
+}
 inline void require_in_result(bool there) {
     if (!there)
-        throw std::bad_optional_access();
+        not_in_result();
 }
 
 /// Both in one place, written out: a std::variant does the same, but the compiler would unfold one
@@ -26,8 +29,11 @@ class [[nodiscard]] result {
 public:
     using value_type = T;
 
-    result(T value) : has_value_(true) { ::new (&value_) T(std::move(value)); }
-    result(ktstr::error e) : has_value_(false) { ::new (&error_) ktstr::error(std::move(e)); }
+    result(T&& value) : value_(std::move(value)), has_value_(true) {}
+    result(const T& value) requires std::is_copy_constructible_v<T> : value_(value),
+                                                                      has_value_(true) {}
+    result(ktstr::error&& e) noexcept : error_(std::move(e)), has_value_(false) {}
+    result(const ktstr::error& e) : error_(e), has_value_(false) {}
     result(const result& other) requires std::is_copy_constructible_v<T>
         : has_value_(other.has_value_) {
         if (has_value_)
@@ -92,7 +98,8 @@ public:
     using value_type = void;
 
     result() = default;
-    result(ktstr::error e) : error_(std::move(e)) {}
+    result(ktstr::error&& e) noexcept : error_(std::move(e)) {}
+    result(const ktstr::error& e) : error_(e) {}
 
     [[nodiscard]] bool has_value() const noexcept { return !error_.has_value(); }
     explicit operator bool() const noexcept { return has_value(); }

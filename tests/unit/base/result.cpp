@@ -4,9 +4,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -48,6 +51,23 @@ TEST_CASE("a result holds what it was made from") {
     CHECK(no.error().message() == "cannot do it: of this");
     CHECK(result<int>(3).value_or(4) == 3);
     CHECK(result<int>(plain_error("do", "it", "x")).value_or(4) == 4);
+}
+
+TEST_CASE("an error is made of texts in whatever they are, and keeps them") {
+    const auto made = [] {
+        const std::string what = "open", hint = "look";
+        return plain_error(what, std::filesystem::path("/a b"),
+                           std::string_view("gone for good").substr(0, 4), hint + " there");
+    }();
+    CHECK(made.message() == "cannot open /a b: gone; look there");
+    CHECK(made.code == 0);
+    errno = ENOENT;
+    const auto of_errno = ktstr::system_error("open", std::string(40, 'x'));
+    CHECK(of_errno.code == ENOENT);
+    CHECK(of_errno.message() ==
+          "cannot open " + std::string(40, 'x') + ": No such file or directory");
+    CHECK(ktstr::system_error("open", {}, "y", EPERM).message() ==
+          "cannot open: Operation not permitted; y");
 }
 
 TEST_CASE("copied, moved and assigned in every combination") {
