@@ -59,6 +59,15 @@ constexpr scheduler tuned{.name = "tuned",
                           .binary = "",
                           .files = {{.path = "/etc/tuned.conf", .text = "a text"}},
                           .sysctls = {"kernel.sched_rr_timeslice_ms=30"}};
+// The kernel's own, changed by what it has for that.
+constexpr scheduler built_in{.name = "built_in",
+                             .binary = "",
+                             .enable = {"/proc/sys/kernel/sched_rr_timeslice_ms=40"},
+                             .disable = {"/proc/sys/kernel/sched_rr_timeslice_ms=50"}};
+constexpr scheduler not_built_in{.name = "not_built_in",
+                                 .binary = "",
+                                 .enable = {"/sys/kernel/no_such_thing=1"},
+                                 .disable = {"/sys/kernel/no_such_thing=0"}};
 constexpr scheduler of_tomorrow{.name = "of_tomorrow", .binary = "vm_zoo", .min_kernel = "99.1"};
 constexpr scheduler wrong_sysctl{
     .name = "wrong_sysctl", .binary = "vm_zoo", .sysctls = {"kernel.no_such_thing=1"}};
@@ -265,6 +274,18 @@ KTSTR_TEST(detached_and_one_of_its_own, scheduler = zoo, duration = 1s) {
     while (ctx.scheduler().enabled())
         ::usleep(1000);
 }
+KTSTR_TEST(switched_on_and_off, scheduler = built_in, duration = 1s) {
+    const auto slice = [] { return text_of("/proc/sys/kernel/sched_rr_timeslice_ms"); };
+    KTSTR_CHECK(slice() == "40\n");
+    ctx.scheduler().detach();
+    KTSTR_CHECK(slice() == "50\n");
+    ctx.scheduler().attach();
+    KTSTR_CHECK(slice() == "40\n");
+}
+KTSTR_TEST(switched_on_in_vain, scheduler = not_built_in, duration = 1s) {
+    KTSTR_FAIL("the body began without its scheduler");
+}
+
 // ---- one in the place of another -------------------------------------------------------------
 
 KTSTR_TEST(replaced_by_a_staged_one, scheduler = zoo, staged = {linked, other}, cores = 2,

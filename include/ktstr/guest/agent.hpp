@@ -455,6 +455,9 @@ private:
             ::kill(one->pid(), SIGKILL);
         drop_output_of(one);
     }
+    [[nodiscard]] result<void> write_setting(const std::string& assignment) override {
+        return guest::write_setting(assignment);
+    }
     void signal_scheduler(int signal) override {
         if (scheduler_)
             ::kill(scheduler_->pid(), signal);

@@ -296,6 +296,8 @@ private:
         for (const auto& one : order_.sysctls)
             if (auto set = deeds_.set_sysctl(one); !set)
                 return finish(reason::infrastructure, set.error().message());
+        if (auto switched = scheduler_.use_built_in(order_); !switched)
+            return finish(reason::scheduler_attach, switched.error().message());
         if (order_.scheduler.empty())
             return start_body();
         enter(wire::guest_stage::starting_scheduler);

@@ -45,6 +45,15 @@ inline constexpr const char* sched_ext_rejected_path = "/sys/kernel/sched_ext/nr
     return write_kernel_file(root + path, assignment.substr(equals + 1));
 }
 
+/// "PATH=TEXT" to a file of the kernel's, which has to be there.
+[[nodiscard]] inline result<void> write_setting(std::string_view assignment) {
+    const auto equals = assignment.find('=');
+    if (equals == assignment.npos || !assignment.starts_with('/'))
+        return plain_error("set", std::string(assignment), "it is not PATH=TEXT");
+    return write_kernel_file(std::string(assignment.substr(0, equals)),
+                             assignment.substr(equals + 1));
+}
+
 class scheduler_process {
 public:
     /// `held`: not attached before its gate is opened.

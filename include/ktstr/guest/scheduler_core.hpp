@@ -39,8 +39,10 @@ public:
     /// The newcomer is the scheduler now, and free to attach; the process of the one before is asked to end,
     /// and its end is no news.
     virtual void hand_over() = 0;
-    virtual void drop_newcomer() = 0;               ///< kills its process and forgets it
-    virtual void drop_retired() = 0;                ///< the same of what hand_over() left behind
+    virtual void drop_newcomer() = 0;  ///< kills its process and forgets it
+    virtual void drop_retired() = 0;   ///< the same of what hand_over() left behind
+    /// Writes a text to one of the kernel's files: "PATH=TEXT".
+    [[nodiscard]] virtual result<void> write_setting(const std::string& assignment) = 0;
     virtual void signal_scheduler(int signal) = 0;  ///< its process
     virtual void drop_scheduler() = 0;              ///< kills its process and forgets it
     /// The kernel's word for where sched_ext is; nothing where it can't be asked.
@@ -100,6 +102,16 @@ public:
         ordered_ = true;
         its_ = {order.scheduler_name, order.scheduler, order.scheduler_args};
         return begin(now);
+    }
+
+    /// Attaches one that the kernel has built in, if the order is for such a one. The kernel tells no news of it:
+    /// it is attached when all was written.
+    [[nodiscard]] result<void> use_built_in(const wire::run_test& order) {
+        enable_ = order.enable;
+        disable_ = order.disable;
+        auto written = write_all(enable_);
+        built_in_is_on_ = written.has_value() && !enable_.empty();
+        return written;
     }
 
     /// True: the scheduler that was started is attached now.
@@ -270,6 +282,8 @@ public:
         const auto mistake = [&](const std::string& words) {
             deeds_.refuse(asker, scheduler_error::cause::mistake_in_test, words);
         };
+        if (!enable_.empty() && what != scheduler_deed::signal)
+            return switch_built_in(asker, what);
         if (!ordered_)
             return mistake("this test has no scheduler with a program");
         if (what == scheduler_deed::signal) {
@@ -422,6 +436,34 @@ private:
     }
     [[nodiscard]] static bool takes_off(const job& j) {
         return j.what == scheduler_deed::detach || j.what == scheduler_deed::restart;
+    }
+
+    [[nodiscard]] result<void> write_all(const std::vector<std::string>& settings) {
+        for (const auto& one : settings)
+            if (auto written = deeds_.write_setting(one); !written)
+                return written;
+        return {};
+    }
+    void switch_built_in(std::uint64_t asker, scheduler_deed what) {
+        const bool on = what == scheduler_deed::attach;
+        if (what == scheduler_deed::replace || on == built_in_is_on_)
+            return deeds_.refuse(asker, scheduler_error::cause::mistake_in_test,
+                                 what == scheduler_deed::replace
+                                     ? "one that the kernel has built in is not replaced"
+                                 : on ? "it is attached already"
+                                      : "it is not attached");
+        result<void> written;
+        if (!on) {
+            written = write_all(disable_);
+            built_in_is_on_ = !written;
+        }
+        if (written && what != scheduler_deed::detach) {
+            written = write_all(enable_);
+            built_in_is_on_ = written.has_value();
+        }
+        if (!written)
+            return deeds_.refuse(asker, scheduler_error::cause::attach, written.error().message());
+        deeds_.answer_done(asker, 0);
     }
 
     [[nodiscard]] wire::staged_scheduler find(const std::string& name) const {
@@ -608,6 +650,8 @@ private:
 
     scheduler_deeds& deeds_;
     wire::run_test order_{};
+    std::vector<std::string> enable_{}, disable_{};  ///< of one that the kernel has built in
+    bool built_in_is_on_ = false;
     wire::staged_scheduler its_{};  ///< the one that was started last
     phase at_ = phase::none;
     bool ordered_ = false;        ///< the test has a scheduler with a process

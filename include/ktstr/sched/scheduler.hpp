@@ -34,6 +34,10 @@ struct scheduler {
     small_list<std::string_view, 16>
         kernel_args{};                           ///< for the kernel's command line, before a test's
     small_list<std::string_view, 16> sysctls{};  ///< "kernel.NAME=VALUE", set before it starts
+    /// Instead of a binary, for one that the kernel has built in: "PATH=TEXT" each, written to the kernel's files
+    /// when it is attached, and when it is taken off. As in {"/sys/kernel/debug/sched/features=NO_RUN_TO_PARITY"}.
+    small_list<std::string_view, 8> enable{};
+    small_list<std::string_view, 8> disable{};
     std::string_view min_kernel{};  ///< "6.14": on an older one its tests are skipped; empty: any
 
     /// Whether a process has to be started for it.

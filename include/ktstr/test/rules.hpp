@@ -93,6 +93,13 @@ struct scheduler_args_require_scheduler {
     static_assert(!HasArgs || HasScheduler, "KTSTR_TEST: scheduler_args requires a scheduler");
 };
 
+template <bool Whole>
+struct built_in_schedulers_come_and_go {
+    static_assert(Whole,
+                  "KTSTR_TEST: a scheduler that the kernel has built in has both enable and "
+                  "disable, and no binary");
+};
+
 template <bool HasStaged, bool HasScheduler>
 struct staged_requires_scheduler {
     static_assert(
@@ -297,14 +304,22 @@ struct schedulers_seen {
     bool any_has_program = false;
     int same_name_at = -1, bad_name_at = -1;
     int staged_again_at = -1, staged_nothing_at = -1;
+    bool built_ins_are_whole = true;
+
+    consteval void add(const scheduler& one) {
+        any_has_program = any_has_program || one.has_program();
+        if (one.enable.empty() != one.disable.empty() || (one.has_program() && !one.enable.empty()))
+            built_ins_are_whole = false;
+    }
 };
 
 consteval schedulers_seen look_at_schedulers(const test_spec& spec) {
     schedulers_seen seen;
-    seen.any_has_program = spec.scheduler != nullptr && spec.scheduler->has_program();
+    if (spec.scheduler != nullptr)
+        seen.add(*spec.scheduler);
     for (std::size_t i = 0; i < spec.schedulers.size(); ++i) {
         const scheduler* one = spec.schedulers[i];
-        seen.any_has_program = seen.any_has_program || one->has_program();
+        seen.add(*one);
         if (seen.bad_name_at < 0 && !can_stand_in_a_name(one->name))
             seen.bad_name_at = static_cast<int>(i);
         for (std::size_t before = 0; before < i; ++before)
@@ -395,6 +410,7 @@ struct rules
       cpu_budget_within_vcpus<F.budget, F.least_vcpus>,
       performance_mode_excludes_no_perf_mode<F.performance_mode, F.no_perf_mode>,
       scheduler_args_require_scheduler<F.has_scheduler_args, F.schedulers.any_has_program>,
+      built_in_schedulers_come_and_go<F.schedulers.built_ins_are_whole>,
       staged_requires_scheduler<F.has_staged, F.schedulers.any_has_program>,
       staged_have_names_of_their_own<F.schedulers.staged_again_at>,
       staged_have_programs<F.schedulers.staged_nothing_at>,

@@ -234,10 +234,12 @@ struct run_test {
     std::vector<std::string> scheduler_args{};
     std::string scheduler_name{};  ///< what its definition calls it
     std::vector<staged_scheduler> staged{};
+    /// Of a scheduler that the kernel has built in: "PATH=TEXT" each.
+    std::vector<std::string> enable{}, disable{};
     std::vector<std::string> sysctls{};  ///< "kernel.NAME=VALUE", set before it or the body starts
     auto fields(auto& f) {
         return f(name, topology, distances, seed, duration_ms, timeout_ms, dilation, prove_topology,
-                 scheduler, scheduler_args, scheduler_name, staged, sysctls);
+                 scheduler, scheduler_args, scheduler_name, staged, enable, disable, sysctls);
     }
 };
 

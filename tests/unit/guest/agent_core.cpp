@@ -66,6 +66,9 @@ struct fake : agent_deeds {
     void drop_newcomer() override { did.emplace_back("drop newcomer"); }
     void drop_retired() override { did.emplace_back("drop retired"); }
     [[nodiscard]] std::string newcomer_words() const override { return newcomers_words; }
+    [[nodiscard]] result<void> write_setting(const std::string& one) override {
+        return start(("write " + one).c_str());
+    }
     void signal_scheduler(int signal) override {
         did.push_back("signal " + std::to_string(signal));
     }
@@ -973,4 +976,41 @@ TEST_CASE("a body attaches a staged scheduler after the test's is off", "[agent]
     CHECK(t.deeds.started == "/s -a");
     t.attaches();
     CHECK(t.deeds.answers.back() == "4 done");
+}
+
+// ---- a scheduler that the kernel has built in ------------------------------------------------
+
+TEST_CASE("a scheduler that is built in is switched on before the body, and by it", "[agent]") {
+    const wire::run_test order{.name = "t",
+                               .topology = one_cpu,
+                               .timeout_ms = 100'000,
+                               .enable = {"/a=1", "/b=2"},
+                               .disable = {"/a=0"}};
+    trial t;
+    t.welcomed().hears(order);
+    CHECK(t.deeds.did == std::vector<std::string>{"write /a=1", "write /b=2", "body"});
+    t.core.on_ask_deed(1, scheduler_deed::attach, 0);
+    CHECK(t.deeds.answers.back() == "1 mistake: it is attached already");
+    t.core.on_ask_deed(2, scheduler_deed::detach, 0);
+    CHECK((t.times("write /a=0") == 1 && t.deeds.answers.back() == "2 done"));
+    t.core.on_ask_deed(3, scheduler_deed::restart, 0);
+    CHECK(t.deeds.answers.back() == "3 mistake: it is not attached");
+    t.core.on_ask_deed(4, scheduler_deed::attach, 0);
+    CHECK((t.times("write /b=2") == 2 && t.deeds.answers.back() == "4 done"));
+    t.core.on_ask_deed(5, scheduler_deed::restart, 0);
+    CHECK((t.times("write /a=0") == 2 && t.times("write /a=1") == 3));
+    t.core.on_ask_deed(6, scheduler_deed::signal, 9);
+    CHECK(
+        t.deeds.answers.back().starts_with("6 mistake: this test has no scheduler with a program"));
+    t.deeds.startable = false;
+    t.core.on_ask_deed(7, scheduler_deed::detach, 0);
+    CHECK(t.deeds.answers.back().starts_with("7 not attached: "));
+    t.core.on_body_end(passed);
+    CHECK(t.outcome().verdict == verdict::pass);
+
+    trial fails;
+    fails.deeds.startable = false;
+    fails.welcomed().hears(order);
+    CHECK(fails.outcome().reason == reason::scheduler_attach);
+    CHECK(fails.times("body") == 0);
 }

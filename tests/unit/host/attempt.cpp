@@ -196,6 +196,27 @@ TEST_CASE("a kernel's own word for its release decides whether it is new enough"
     CHECK(why("7.3.4", "six") == reason::infrastructure);
 }
 
+TEST_CASE("a scheduler that the kernel has built in can fail to be switched on", "[attempt]") {
+    for (const bool ordered : {false, true}) {
+        attempt_order order{.name = "t", .has_machine = true, .test = {.name = "t"}};
+        if (ordered)
+            order.test.enable = {"/a=1"};
+        attempt one(std::move(order));
+        const attempt::time_point now{1h};
+        (void)one.on(happened::let_go{}, now);
+        const auto say = [&](const auto& message) {
+            (void)one.on(wire::frame{std::decay_t<decltype(message)>::type, wire::encode(message)},
+                         now);
+        };
+        say(wire::hello{.kernel_release = "7.0", .calibration_ns = 100});
+        say(wire::stage{wire::guest_stage::collecting, 0});
+        say(wire::outcome{verdict::fail, reason::scheduler_attach, "no such file", 0, 0, 0, {}, 0});
+        (void)one.on(happened::process_ended{.status = 0}, now);
+        CHECK(judge(one.seen()).why ==
+              (ordered ? reason::scheduler_attach : reason::infrastructure));
+    }
+}
+
 TEST_CASE("every order of the last words of guest, kernel and process", "[attempt]") {
     std::vector<reason> ends(said_of_a_body.begin(), said_of_a_body.end());
     ends.insert(ends.end(), said_without_a_body.begin(), said_without_a_body.end());

@@ -417,6 +417,7 @@ private:
             case reason::requirement:
                 return false;
             case reason::scheduler_attach:
+                return !order_.test.scheduler.empty() || !order_.test.enable.empty();
             case reason::scheduler_exit:
                 return !order_.test.scheduler.empty();
             case reason::topology_mismatch:

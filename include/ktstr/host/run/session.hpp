@@ -181,6 +181,8 @@ private:
             order.min_kernel = one.scheduler->min_kernel;
             for (const auto& sysctl : one.scheduler->sysctls)
                 test.sysctls.emplace_back(sysctl);
+            test.enable.assign(one.scheduler->enable.begin(), one.scheduler->enable.end());
+            test.disable.assign(one.scheduler->disable.begin(), one.scheduler->disable.end());
         }
         if (one.scheduler->has_program()) {
             test.scheduler = wire::scheduler_path;
