@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """reference.py SOURCE_DIR [--write] -- docs/reference.md says what the headers say; --write makes it so.
 
-It is put together from the keys of KTSTR_TEST, the reasons, the text of --help and the fields of the JSON events, and
+It is put together from the keys of KTSTR_TEST, the kinds of work, the reasons, the text of --help and the fields of the JSON events, and
 their comments. What is not written as this expects it is an error here, not a gap there."""
 import pathlib
 import re
@@ -133,10 +133,37 @@ def events(headers):
     return text
 
 
+def kinds_of_work(headers):
+    source = headers("scenario/work.hpp")
+    names = re.findall(r"KIND\((\w+)\)", take(r"define KTSTR_DETAIL_WORK_KINDS\(KIND\) \\\n(.*?)\n// clang-format on", source,
+                                             "the list of kinds of work"))
+    proofs = headers("../../tests/vm/work.cpp")
+    rows = []
+    for name in names:
+        found = re.search(r"((?:/// [^\n]*\n)+)struct " + name + r" \{\n(.*?)\n\};", source, re.DOTALL)
+        if not found:
+            raise trouble(f"the kind of work {name} has no comment, or no struct")
+        text = " ".join(line[4:] for line in found[1].splitlines())
+        own = [line for line in found[2].splitlines() if not line.strip().startswith("static constexpr")]
+        takes = re.search(r"members\(\) (?:const )?\{ return (.*?); \}", found[2])
+        parameters = []
+        for parameter, (kind, default, comment) in members("\n".join(own)).items():
+            default = re.sub(r"std::chrono::(\w+)seconds\{(\d+)\}",
+                             lambda m: m[2] + {"milli": "ms", "micro": "us", "nano": "ns"}[m[1]], default)
+            parameters.append(f"`{parameter} = {default}`" + (f" {comment}" if comment else ""))
+        if f"KTSTR_TEST({name}," not in proofs:
+            raise trouble(f"the kind of work {name} has no test of its name in tests/vm/work.cpp")
+        rows.append([f"`{name}`", f"`{takes[1]}`" if takes else "1", "; ".join(parameters), text])
+    return ("## Kinds of work\n\n`ktstr::work::NAME{.parameter = value}`. Workers: how many do it together; a work group has so many or a "
+            "multiple. The test of each, which sees in a guest what the kernel does by it, has its name in "
+            "[tests/vm/work.cpp](../tests/vm/work.cpp).\n\n" +
+            table(["Kind", "Workers", "Parameters", "What it does"], rows))
+
+
 def made(headers):
     """The whole text; `headers` gives a header's."""
     help_text = headers("../../tests/golden/cli/help.txt")  # the unit tests hold --help to it
-    return (HEAD + keys(headers) + reasons(headers) + "## Arguments, environment, exit codes\n\n```text\n" +
+    return (HEAD + keys(headers) + kinds_of_work(headers) + reasons(headers) + "## Arguments, environment, exit codes\n\n```text\n" +
             help_text.replace("./my_tests", "my_tests").strip() + "\n```\n\n" + events(headers)).rstrip() + "\n"
 
 

@@ -209,6 +209,8 @@ class Reference(unittest.TestCase):
                 ("test/spec.hpp", "skip under emulation", "skip elsewhere"),
                 ("check/verdict.hpp", "killed for memory", "killed"),
                 ("check/verdict.hpp", "if (r <= reason::oracle)", "if (r <= reason::worker)"),
+                ("scenario/work.hpp", "spins = 1024", "spins = 1025"),
+                ("scenario/work.hpp", "Spins, then yields.", "Spins, and yields."),
                 ("../../tests/golden/cli/help.txt", "at least one failed", "one failed"),
                 ("host/report/event.hpp", '"mask"', '"masked_by"'),
                 ("host/report/event.hpp", "as it was called", "its name")):
@@ -220,6 +222,9 @@ class Reference(unittest.TestCase):
                 ("test/spec.hpp", "///< skip under emulation", ""),
                 ("check/verdict.hpp", "///< killed for memory", ""),
                 ("check/verdict.hpp", "if (r == reason::none)", "if (r > reason::none)"),
+                ("scenario/work.hpp", "KIND(mixed)", "KIND(mixed) KIND(unheard_of)"),
+                ("scenario/work.hpp", "/// Spins, then yields.", ""),
+                ("../../tests/vm/work.cpp", "KTSTR_TEST(mixed,", "KTSTR_TEST(mixture,"),
                 ("host/report/event.hpp", '{"mask", in_json', "{mask, in_json")):
             self.assertRaises(reference.trouble, self.made, header, old, new)
 

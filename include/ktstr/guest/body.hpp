@@ -186,6 +186,7 @@ inline void renew_random_bytes() {
         detail::renew_stack_canary();
     }
     worker_sink() = [](const wire::worker& w) { detail::send_report(w); };
+    worker_metric_sink() = [](const wire::metric& m) { detail::send_report(m); };
     context ctx(data);
     const pid_t self = ::getpid();
     const auto begin = now_ns(CLOCK_MONOTONIC);
@@ -305,6 +306,8 @@ public:
                 why_ = "metric '" + metric.name.substr(0, 80) + "' was refused: " + fault;
             return false;
         }
+        if (metric.of_workers)
+            return of_workers_++ < wire::max_worker_metrics;
         return passed_ < wire::max_metrics && ++passed_ > 0;
     }
 
@@ -317,11 +320,17 @@ public:
             text += (text.empty() ? "" : "; ") + std::to_string(told - wire::max_metrics) +
                     " metrics beyond the " + std::to_string(wire::max_metrics) +
                     " of one test were dropped";
+        if (of_workers_ > wire::max_worker_metrics)
+            text += (text.empty() ? "" : "; ") +
+                    std::to_string(of_workers_ - wire::max_worker_metrics) +
+                    " metrics of workers beyond the " + std::to_string(wire::max_worker_metrics) +
+                    " of one test were dropped";
         return text;
     }
 
 private:
     std::uint64_t passed_ = 0;
+    std::uint64_t of_workers_ = 0;
     std::uint64_t refused_ = 0;
     std::string why_;  // of the first
 };

@@ -13,7 +13,7 @@
 namespace ktstr {
 
 struct cgroup_def {
-    /// How many workers a work group has when neither it nor its cgroup says.
+    /// How many workers a work group has when neither it nor its cgroup says, if its kind of work does not need others.
     static constexpr int default_workers = 2;
 
     std::string name{};
@@ -31,12 +31,18 @@ struct cgroup_def {
     [[nodiscard]] cgroup_def workers(int count) && { return std::move(workers(count)); }
 
     /// Adds a group of workers; say it again for a second group beside the first.
-    cgroup_def& work(work_kind kind) & { return work(work_spec{.kind = std::move(kind)}); }
+    cgroup_def& work(work_kind kind) & { return work(work_spec{.kind = kind}); }
+    cgroup_def& work(work::sequence kinds) & {
+        return work(work_spec{.phases = std::move(kinds.phases)});
+    }
     cgroup_def& work(work_spec spec) & {
         work_groups.push_back(std::move(spec));
         return *this;
     }
-    [[nodiscard]] cgroup_def work(work_kind kind) && { return std::move(work(std::move(kind))); }
+    [[nodiscard]] cgroup_def work(work_kind kind) && { return std::move(work(kind)); }
+    [[nodiscard]] cgroup_def work(work::sequence kinds) && {
+        return std::move(work(std::move(kinds)));
+    }
     [[nodiscard]] cgroup_def work(work_spec spec) && { return std::move(work(std::move(spec))); }
 
     /// What becomes of these workers is for the test to judge; the default is that one that dies or
@@ -54,7 +60,8 @@ struct cgroup_def {
             groups.emplace_back();
         for (work_spec& group : groups)
             if (!group.workers)
-                group.workers = worker_count.value_or(default_workers);
+                group.workers =
+                    worker_count.value_or(group.members() > 1 ? group.members() : default_workers);
         return groups;
     }
 

@@ -8,9 +8,10 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
-#include <variant>
+#include <utility>
 #include <vector>
 
 namespace ktstr {
@@ -45,10 +46,90 @@ inline constexpr int max_workers = 4096;
     }
 }
 
-/// A new kind of work needs a rule of its own here, or this does not compile.
-[[nodiscard]] inline std::string mistake_in(const spin_wait& work) {
-    return work.spins > 0 ? ""
-                          : "spin_wait needs 1 spin or more, not " + std::to_string(work.spins);
+namespace detail {
+
+[[nodiscard]] inline std::string mistake_below(const char* kind, const char* what,
+                                               std::int64_t value, std::int64_t least) {
+    return value >= least ? ""
+                          : std::string(kind) + " needs " + what + ", not " + std::to_string(value);
+}
+[[nodiscard]] inline std::string mistake_in_spins(const char* kind, int spins) {
+    return mistake_below(kind, "0 spins or more", spins, 0);
+}
+[[nodiscard]] inline std::string mistake_in_time(const char* kind, const char* what,
+                                                 std::chrono::nanoseconds time) {
+    return time.count() > 0 ? "" : std::string(kind) + " needs a " + what + " above 0";
+}
+/// The first that is one.
+template <class... Text>
+[[nodiscard]] std::string first_of(Text... text) {
+    std::string first;
+    ((first.empty() ? static_cast<void>(first = std::move(text)) : static_cast<void>(0)), ...);
+    return first;
+}
+
+}  // namespace detail
+
+// A new kind of work needs a rule of its own here, or this does not compile.
+namespace work {
+
+[[nodiscard]] inline std::string mistake_in(const spin_wait& w) {
+    return w.spins > 0 ? "" : "spin_wait needs 1 spin or more, not " + std::to_string(w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const yield_heavy&) {
+    return {};
+}
+[[nodiscard]] inline std::string mistake_in(const mixed& w) {
+    return detail::mistake_in_spins("mixed", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const bursty& w) {
+    return detail::first_of(detail::mistake_in_time("bursty", "burst", w.burst),
+                            detail::mistake_in_time("bursty", "sleep", w.sleep));
+}
+[[nodiscard]] inline std::string mistake_in(const pipe_io& w) {
+    return detail::mistake_in_spins("pipe_io", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const custom& w) {
+    return w.run != nullptr ? "" : "custom has no function to run";
+}
+
+}  // namespace work
+
+[[nodiscard]] inline std::string mistake_in(const work_kind& kind) {
+    switch (kind.id()) {
+#define KTSTR_DETAIL_MISTAKE(name) \
+    case work_id::name:            \
+        return mistake_in(kind.as<work::name>());
+        KTSTR_DETAIL_WORK_KINDS(KTSTR_DETAIL_MISTAKE)
+#undef KTSTR_DETAIL_MISTAKE
+    }
+    return "a kind of work that nobody knows";
+}
+
+/// More phases than this need more memory than a machine should give to them.
+inline constexpr std::size_t max_work_phases = 16;
+
+[[nodiscard]] inline std::string mistake_in(const work_spec& group) {
+    if (group.phases.size() > max_work_phases)
+        return "work has at most " + std::to_string(max_work_phases) + " phases, not " +
+               std::to_string(group.phases.size());
+    for (const work_phase& phase : group.phases) {
+        if (phase.lasts.count() <= 0)
+            return "a phase of work needs a time above 0";
+        if (auto fault = mistake_in(phase.kind); !fault.empty())
+            return fault;
+    }
+    if (group.phases.empty())
+        if (auto fault = mistake_in(group.kind); !fault.empty())
+            return fault;
+    if (*group.workers < 1 || *group.workers > max_workers)
+        return "a work group has 1 to " + std::to_string(max_workers) + " workers, not " +
+               std::to_string(*group.workers);
+    if (*group.workers % group.members() != 0)
+        return (group.phases.empty() ? std::string(to_text(group.kind.id())) : "this sequence") +
+               " takes " + std::to_string(group.members()) +
+               " workers together, or a multiple of that, not " + std::to_string(*group.workers);
+    return {};
 }
 
 /// A share that is nothing, or less, would silently hold nothing: a step that shall not hold says
@@ -65,14 +146,9 @@ inline constexpr int max_workers = 4096;
 [[nodiscard]] inline std::string mistake_in(const cgroup_def& def) {
     if (auto fault = mistake_in_cgroup_name(def.name); !fault.empty())
         return fault;
-    for (const auto& group : def.resolved_groups()) {
-        if (*group.workers < 1 || *group.workers > max_workers)
-            return "a work group has 1 to " + std::to_string(max_workers) + " workers, not " +
-                   std::to_string(*group.workers);
-        auto fault = std::visit([](const auto& work) { return mistake_in(work); }, group.kind);
-        if (!fault.empty())
+    for (const auto& group : def.resolved_groups())
+        if (auto fault = mistake_in(group); !fault.empty())
             return fault;
-    }
     return {};
 }
 

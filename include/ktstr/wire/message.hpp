@@ -84,14 +84,15 @@ struct check {
     auto fields(auto& f) { return f(kind, file, line, expression, expansion, message, info); }
 };
 
-/// A number that the body measured.
+/// A number that the body measured, or a scenario of its workers.
 struct metric {
     static constexpr auto type = message_type::metric;
     std::string name{};
     double value = 0;
     std::string unit{};
     ktstr::better better{};
-    auto fields(auto& f) { return f(name, value, unit, better); }
+    bool of_workers = false;
+    auto fields(auto& f) { return f(name, value, unit, better, of_workers); }
     [[nodiscard]] const char* fault() const { return metric_fault({name, value, unit, better}); }
 };
 

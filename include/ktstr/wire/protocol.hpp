@@ -35,6 +35,9 @@ inline constexpr std::uint64_t max_failed_checks_sent = 100;
 /// Most metrics of one test; further ones are only counted.
 inline constexpr std::uint64_t max_metrics = 100;
 
+/// Beside them, most that scenarios tell of their workers.
+inline constexpr std::uint64_t max_worker_metrics = 400;
+
 /// Longest text that a body may put into a field of a message: what it threw, why it skipped, what a check
 /// printed. A body's texts are of any length, and a message has at most five of them.
 inline constexpr std::size_t max_text = 4U * 1024U;

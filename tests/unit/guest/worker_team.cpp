@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
@@ -44,8 +45,7 @@ bool no_such_process(pid_t pid) {
 TEST_CASE("workers count, stop when told to, and report", "[guest][work]") {
     auto team = team_of(3);
     REQUIRE(team.wait_until_ready(soon()));
-    const auto begin = worker_team::clock::now();
-    team.release();
+    const auto begin = team.release();
     for (std::size_t i = 0; i < 3; ++i)
         run_until_counted(team, i);
     const auto ran = worker_team::clock::now() - begin;
@@ -238,12 +238,12 @@ TEST_CASE("a team has no more members than it has slots", "[guest][work]") {
 }
 
 TEST_CASE("spin_wait that is stopped before it starts did nothing", "[guest][work]") {
-    auto board = worker_board::make(1);
+    auto board = worker_board::make(1, 1);
     REQUIRE(board);
     board->gate().stop = 1;
-    work_loop loop(board->slot(0), board->gate());
+    work_loop loop(board->phase(0), board->gate());
     run_work(spin_wait{}, loop);
-    CHECK(board->slot(0).iterations == 0);
+    CHECK(board->phase(0).iterations.get() == 0);
 }
 
 TEST_CASE("spin_wait takes longer with more spins", "[guest][work]") {
@@ -258,4 +258,98 @@ TEST_CASE("spin_wait takes longer with more spins", "[guest][work]") {
                static_cast<double>(report.iterations);
     };
     CHECK(count(100'000) > 10 * count(1'000));
+}
+
+namespace {
+
+worker_team team_with(work_spec spec) {
+    const auto workers = static_cast<std::size_t>(*spec.workers);
+    auto team = worker_team::make(workers, workers * std::max<std::size_t>(1, spec.phases.size()));
+    REQUIRE(team);
+    for (int i = 0; i < *spec.workers; ++i)
+        REQUIRE(team->spawn({"load", 0, i}, spec));
+    return *std::move(team);
+}
+
+}  // namespace
+
+TEST_CASE("each phase has an account of its own, and together they are the worker's",
+          "[guest][work]") {
+    auto team = team_with({.workers = 2, .phases = {{spin_wait{}, 10ms}, {work::pipe_io{}, 10ms}}});
+    team.release();
+    const auto both_worked = [&] {
+        const auto all = team.reports();
+        return std::all_of(all.begin(), all.end(), [](const worker_report& r) {
+            return r.phases[0].iterations > 0 && r.phases[1].iterations > 0;
+        });
+    };
+    const auto end = soon();
+    while (!both_worked() && worker_team::clock::now() < end)
+        team.watch_until(worker_team::clock::now() + 5ms);
+    team.stop(60s);
+    for (const auto& r : team.reports()) {
+        CHECK(r.completed);
+        REQUIRE(r.phases.size() == 2);
+        CHECK(r.phases[0].iterations + r.phases[1].iterations == r.iterations);
+        CHECK(r.phases[0].wall_time + r.phases[1].wall_time == r.wall_time);
+        CHECK(r.phases[0].cpu_time + r.phases[1].cpu_time == r.cpu_time);
+        CHECK(r.phases[0].wake_latency.empty());
+        CHECK(r.phases[1].wake_latency.count() == r.phases[1].iterations);
+        CHECK(r.phases[0].iteration_time.count() == r.phases[0].iterations);
+        CHECK(r.account().iterations == r.iterations);
+        CHECK_FALSE(r.phases[0].cpus.empty());
+    }
+}
+
+TEST_CASE("what a worker counted can be read while it runs, and is not lost with it",
+          "[guest][work]") {
+    auto team = team_of(1);
+    team.release();
+    run_until_counted(team, 0);
+    const auto running = team.reports()[0];
+    CHECK(running.phases[0].iterations > 0);
+    CHECK(running.phases[0].iteration_time.count() > 0);
+    CHECK(running.wall_time > 0ns);
+    ::kill(running.pid, SIGKILL);
+    team.stop(60s);
+    const auto dead = team.reports()[0];
+    CHECK_FALSE(dead.completed);
+    CHECK(dead.phases[0].iterations >= running.phases[0].iterations);
+    CHECK(dead.phases[0].iteration_time.count() >= running.phases[0].iteration_time.count());
+    CHECK(dead.cpu_time > 0ns);
+    if (running.phases[0].run_delay >= 0ns) {
+        CHECK(dead.phases[0].run_delay >= running.phases[0].run_delay);
+    }
+}
+
+TEST_CASE("partners stop in order, however they wait for each other", "[guest][work]") {
+    for (int round = 0; round < 30; ++round) {
+        auto team = team_with({.kind = work::pipe_io{.spins = 0}, .workers = 4});
+        REQUIRE(team.wait_until_ready(soon()));
+        team.release();
+        run_until_counted(team, 3);
+        team.stop(60s);
+        for (const auto& r : team.reports())
+            CHECK(r.exit_status == "");
+    }
+}
+
+TEST_CASE("a kernel's account is absent where the kernel does not say it", "[guest][work]") {
+    using ktstr::guest::detail::number_of;
+    std::uint64_t value = 7;
+    CHECK(number_of("a (1)\nse.nr_migrations    :      12\nnr_switches : 3\n", "se.nr_migrations",
+                    value));
+    CHECK(value == 12);
+    CHECK(number_of("usage_usec 5\nuser_usec 4\n", "usage_usec", value));
+    CHECK(value == 5);
+    CHECK_FALSE(number_of("user_usec 4\n", "usage_usec", value));
+    CHECK_FALSE(number_of("x usage_usec 4\n", "usage_usec", value));
+    CHECK_FALSE(number_of("usage_usec\n", "usage_usec", value));
+    CHECK_FALSE(number_of("", "usage_usec", value));
+    const auto own = read_kernel_account(::getpid());
+    CHECK(own.cpu_ns > 0);
+    const auto nobody = read_kernel_account(0x7ffffffe);
+    CHECK(nobody.cpu_ns == 0);
+    CHECK_FALSE(nobody.known_schedstat);
+    CHECK_FALSE(nobody.known_sched);
 }

@@ -43,7 +43,7 @@ TEST_CASE("the words of the reference test build the data they say") {
     CHECK(load.name == "load");
     CHECK(load.worker_count == 8);
     REQUIRE(load.work_groups.size() == 1);
-    CHECK(std::get<spin_wait>(load.work_groups[0].kind).spins == 1024);
+    CHECK(load.work_groups[0].kind.as<spin_wait>().spins == 1024);
     CHECK_FALSE(load.work_groups[0].workers.has_value());
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("the builder works on a named value too") {
     const auto groups = def.resolved_groups();
     REQUIRE(groups.size() == 2);
     CHECK(groups[0].workers == 3);
-    CHECK(std::get<spin_wait>(groups[0].kind).spins == 7);
+    CHECK(groups[0].kind.as<spin_wait>().spins == 7);
     CHECK(groups[1].workers == 1);
 }
 

@@ -5,6 +5,7 @@
 
 #include <ktstr/guest/scenario/above_scheduler.hpp>
 #include <ktstr/guest/scenario/step_runner.hpp>
+#include <ktstr/guest/scenario/worker_metrics.hpp>
 #include <ktstr/scenario/execute.hpp>
 #include <ktstr/scenario/mistakes.hpp>
 #include <ktstr/test/context.hpp>
@@ -25,6 +26,12 @@ namespace ktstr::guest {
 /// runs; empty, the reports go nowhere else.
 [[nodiscard]] inline std::function<void(const wire::worker&)>& worker_sink() {
     static std::function<void(const wire::worker&)> sink;
+    return sink;
+}
+
+/// Where what was counted of the workers goes, besides the result. In the same way.
+[[nodiscard]] inline std::function<void(const wire::metric&)>& worker_metric_sink() {
+    static std::function<void(const wire::metric&)> sink;
     return sink;
 }
 
@@ -87,6 +94,8 @@ inline void emit(const context& ctx, std::uint32_t at, const step& step,
         // Before the cgroups are removed: what was measured counts, whatever happens then.
         detail::emit(ctx, static_cast<std::uint32_t>(result.steps.size() - 1), step,
                      result.steps.back());
+        if (worker_metric_sink())
+            tell_metrics(result.steps.size() - 1, result.steps.back(), worker_metric_sink());
         runner.clear_step();
     }
     runner.finish();

@@ -65,14 +65,15 @@ public:
                                  std::to_string(limits_.ready.count()) +
                                  " ms; the scheduler may not be running them at all");
 
-        const auto begin = worker_team::clock::now();
-        team.release();
+        const auto usage_before = usage_of(step);
+        const auto begin = team.release();
         team.watch_until(begin + step.hold.length(ctx_.duration()));
         const auto held = worker_team::clock::now() - begin;
-        team.stop(limits_.stop);
+        usage_list usage_after;
+        team.stop(limits_.stop, [&] { usage_after = usage_of(step); });
 
         leftovers_ = std::move(step_local);
-        return gather(step, held, team.reports());
+        return gather(step, held, team.reports(), usage_before, usage_after);
     }
 
     /// Removes the cgroups of the step that run() has carried out last.
@@ -91,6 +92,8 @@ public:
     }
 
 private:
+    using usage_list = std::vector<std::optional<std::chrono::nanoseconds>>;
+
     void apply(const no_op&) {}
 
     static void require(const result<void>& done) {
@@ -100,10 +103,14 @@ private:
 
     [[nodiscard]] static worker_team make_team(const step& step) {
         std::size_t workers = 0;
+        std::size_t phases = 0;
         for (const auto& def : step.setup)
-            for (const auto& group : def.resolved_groups())
+            for (const auto& group : def.resolved_groups()) {
                 workers += static_cast<std::size_t>(*group.workers);
-        auto team = worker_team::make(workers);
+                phases += static_cast<std::size_t>(*group.workers) *
+                          std::max<std::size_t>(1, group.phases.size());
+            }
+        auto team = worker_team::make(workers, phases);
         if (!team)
             throw scenario_error(team.error().message());
         return *std::move(team);
@@ -142,7 +149,7 @@ private:
         const auto groups = def.resolved_groups();
         for (std::size_t g = 0; g < groups.size(); ++g) {
             for (int i = 0; i < *groups[g].workers; ++i) {
-                auto pid = team.spawn({def.name, static_cast<int>(g), i}, groups[g].kind);
+                auto pid = team.spawn({def.name, static_cast<int>(g), i}, groups[g]);
                 if (!pid)
                     throw scenario_error(pid.error().message());
                 // A worker that is dead already is in the report; it needs no place.
@@ -153,15 +160,33 @@ private:
         }
     }
 
-    [[nodiscard]] static step_result gather(const step& step, std::chrono::nanoseconds held,
-                                            std::vector<worker_report> reports) {
-        std::vector<cgroup_report> cgroups;
+    // What the kernel has counted for each of the step's cgroups until now.
+    [[nodiscard]] usage_list usage_of(const step& step) {
+        usage_list all;
         for (const auto& def : step.setup) {
+            const auto text = tree().read(def.name, "cpu.stat");
+            std::uint64_t us = 0;
+            if (text && detail::number_of(*text, "usage_usec", us))
+                all.emplace_back(std::chrono::microseconds(static_cast<std::int64_t>(us)));
+            else
+                all.emplace_back();
+        }
+        return all;
+    }
+
+    [[nodiscard]] static step_result gather(const step& step, std::chrono::nanoseconds held,
+                                            std::vector<worker_report> reports,
+                                            const usage_list& before, const usage_list& after) {
+        std::vector<cgroup_report> cgroups;
+        for (std::size_t c = 0; c < step.setup.size(); ++c) {
+            const auto& def = step.setup[c];
             std::vector<worker_report> workers;
             for (auto& report : reports)
                 if (report.cgroup == def.name)
                     workers.push_back(std::move(report));
             cgroups.emplace_back(def.name, std::move(workers));
+            if (before[c] && after[c])
+                cgroups.back().set_kernel_cpu_time(*after[c] - *before[c]);
         }
         return {held, std::move(cgroups)};
     }

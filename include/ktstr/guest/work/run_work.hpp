@@ -1,18 +1,45 @@
 // SPDX-License-Identifier: MIT
-// From the word in a work_spec to the code that does it. A new kind is one alternative in
-// scenario/work.hpp, a rule in scenario/mistakes.hpp, one file here with `run`, and one include below;
-// without them this does not compile.
+// From a kind of work to the code that does it. A new kind is one line of the list in scenario/work.hpp with its struct, a
+// rule in scenario/mistakes.hpp, one file in types/ with `run`, and one include below; without them this does not compile.
+// One whose members wait for each other has `prepare` as well, which is called before they are forked. Guest side.
 #pragma once
 
-#include <ktstr/guest/work/spin_wait.hpp>
-
-#include <variant>
+#include <ktstr/guest/work/types/bursty.hpp>
+#include <ktstr/guest/work/types/custom.hpp>
+#include <ktstr/guest/work/types/mixed.hpp>
+#include <ktstr/guest/work/types/pipe_io.hpp>
+#include <ktstr/guest/work/types/spin_wait.hpp>
+#include <ktstr/guest/work/types/yield_heavy.hpp>
 
 namespace ktstr::guest {
 
+/// Most kinds need nothing.
+template <class Kind>
+[[nodiscard]] result<void> prepare(const Kind&, crew&) {
+    return {};
+}
+
+/// Makes what the members of one crew share.
+[[nodiscard]] inline result<void> prepare_work(const work_kind& kind, crew& crew) {
+    switch (kind.id()) {
+#define KTSTR_DETAIL_PREPARE(name) \
+    case work_id::name:            \
+        return prepare(kind.as<work::name>(), crew);
+        KTSTR_DETAIL_WORK_KINDS(KTSTR_DETAIL_PREPARE)
+#undef KTSTR_DETAIL_PREPARE
+    }
+    return {};
+}
+
 /// Works until told to stop.
 inline void run_work(const work_kind& kind, work_loop& loop) {
-    std::visit([&](const auto& work) { run(work, loop); }, kind);
+    switch (kind.id()) {
+#define KTSTR_DETAIL_RUN(name) \
+    case work_id::name:        \
+        return run(kind.as<work::name>(), loop);
+        KTSTR_DETAIL_WORK_KINDS(KTSTR_DETAIL_RUN)
+#undef KTSTR_DETAIL_RUN
+    }
 }
 
 }  // namespace ktstr::guest

@@ -365,7 +365,8 @@ private:
             return broken("a metric before its body");
         if (const char* const fault = metric.fault(); fault != nullptr)
             return broken(std::string("what is no metric: ") + fault);
-        if (metrics_++ < wire::max_metrics)
+        if (metric.of_workers ? worker_metrics_++ < wire::max_worker_metrics
+                              : metrics_++ < wire::max_metrics)
             out_->publish.emplace_back(metric_measured{.test = order_.name,
                                                        .attempt = order_.number,
                                                        .name = std::move(metric.name),
@@ -485,6 +486,7 @@ private:
     std::uint64_t ping_token_ = 0;
     std::uint64_t output_bytes_ = 0;
     std::uint64_t metrics_ = 0;
+    std::uint64_t worker_metrics_ = 0;
     int unfinished_workers_ = 0;
     std::string kernel_release_;
     std::vector<std::string> remarks_;
