@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ktstr/host/attempt/evidence.hpp>
+#include <ktstr/host/cell/stage_limits.hpp>
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/text/shell.hpp>
 #include <ktstr/host/text/utf8.hpp>
@@ -283,8 +284,7 @@ private:
         order.timeout_ms = static_cast<std::uint64_t>(body_limit_.count());
         order.dilation = *dilation_;
         out_->send.emplace_back(std::move(order));
-        enter(attempt_phase::preparing,
-              scaled(std::chrono::seconds(30)) + scaled(milliseconds(100)) * order_.cpus);
+        enter(attempt_phase::preparing, scaled(stage_limits::preparing(order_.cpus)));
     }
 
     void said(const wire::topology_proof& proof) {
@@ -305,18 +305,17 @@ private:
             case wire::guest_stage::starting_scheduler:
                 tell_stage("start scheduler " + scheduler_command());
                 return enter(attempt_phase::preparing,
-                             body_limit_ + scaled(std::chrono::seconds(30)));
+                             body_limit_ + scaled(stage_limits::attaching));
             case wire::guest_stage::body:
                 tell_stage("body");
                 body_began_ = true;
                 next_ping_ = now_ + std::chrono::seconds(1);
-                // The kernel may take ten seconds to say why it ended a scheduler.
                 return enter(attempt_phase::body,
-                             body_limit_ + scaled(std::chrono::seconds(
-                                               order_.test.scheduler.empty() ? 5 : 15)));
+                             body_limit_ +
+                                 scaled(stage_limits::behind_body(!order_.test.scheduler.empty())));
             case wire::guest_stage::collecting:
                 tell_stage("collect");
-                return enter(attempt_phase::collecting, scaled(std::chrono::seconds(10)));
+                return enter(attempt_phase::collecting, scaled(stage_limits::collecting));
             case wire::guest_stage::started:
             case wire::guest_stage::done:
                 break;

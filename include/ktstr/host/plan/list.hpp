@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ktstr/host/cell/cell.hpp>
+#include <ktstr/host/cell/stage_limits.hpp>
 #include <ktstr/host/cli/options.hpp>
 #include <ktstr/host/json/write.hpp>
 #include <ktstr/host/vm/machine.hpp>
@@ -33,12 +34,12 @@ inline void add_seconds(json::writer& out, std::int64_t milliseconds) {
 
 /// What host/attempt allows, stage by stage: preparing, an attach, the body, an end to be explained, the outcome.
 [[nodiscard]] inline std::chrono::milliseconds all_but_the_boot(const cell& one) {
-    using namespace std::chrono_literals;
-    std::chrono::milliseconds all = one.spec().body_limit() + 30s + 10s;
-    all += one.topology.total_cpus() * 100ms;
-    if (one.has_machine() && one.scheduler->has_program())
-        return all + one.spec().body_limit() + 30s + 15s;
-    return all + 5s;
+    const bool attaches = one.has_machine() && one.scheduler->has_program();
+    auto all = stage_limits::preparing(one.topology.total_cpus()) + one.spec().body_limit() +
+               stage_limits::behind_body(attaches) + stage_limits::collecting;
+    if (attaches)
+        all += one.spec().body_limit() + stage_limits::attaching;
+    return all;
 }
 
 inline void write_json_cell(json::writer& out, const cell& one,
