@@ -4,7 +4,8 @@
 // theirs, so no code runs to attach it, and a program without parts pays nothing. Used on both sides.
 #pragma once
 
-#include <cstddef>
+#include <ktstr/test/section_range.hpp>
+
 #include <string_view>
 
 namespace ktstr {
@@ -33,14 +34,7 @@ extern "C" {
 }  // namespace detail
 
 /// The parts in link order; each element is a `const part*`.
-struct part_range {
-    const part* const* first = nullptr;
-    const part* const* past = nullptr;
-
-    [[nodiscard]] const part* const* begin() const { return first; }
-    [[nodiscard]] const part* const* end() const { return past; }
-    [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(past - first); }
-};
+using part_range = section_range<part>;
 
 [[nodiscard]] inline part_range attached_parts() {
     return {detail::__start_ktstr_parts, detail::__stop_ktstr_parts};

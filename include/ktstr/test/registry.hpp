@@ -4,9 +4,9 @@
 // allocates, and PID 1 sees the same list as the host. Read-only; used on both sides.
 #pragma once
 
+#include <ktstr/test/section_range.hpp>
 #include <ktstr/test/spec.hpp>
 
-#include <cstddef>
 #include <string_view>
 
 namespace ktstr {
@@ -33,15 +33,7 @@ extern "C" {
 }  // namespace detail
 
 /// The tests in link order; each element is a `const test_case*`.
-struct test_range {
-    const test_case* const* first = nullptr;
-    const test_case* const* past = nullptr;
-
-    [[nodiscard]] const test_case* const* begin() const { return first; }
-    [[nodiscard]] const test_case* const* end() const { return past; }
-    [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(past - first); }
-    [[nodiscard]] bool empty() const { return first == past; }
-};
+using test_range = section_range<test_case>;
 
 [[nodiscard]] inline test_range registered_tests() {
     return {detail::__start_ktstr_tests, detail::__stop_ktstr_tests};
