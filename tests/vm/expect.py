@@ -28,7 +28,10 @@ def patience(seconds):
     return seconds * 3 * slowness()
 
 
-def run(program, *arguments, environment=None, timeout=900):
+EMULATORS_FLAW = "the emulator executed code that the guest's kernel had replaced"
+
+
+def run(program, *arguments, environment=None, timeout=900, depth=0):
     """Returns (exit code, {test name: its last "test" event}, everything else it said, its "check" and "metric" events)."""
     with tempfile.TemporaryDirectory(prefix="ktstr-expect-") as place:
         report = os.path.join(place, "report.json")
@@ -45,7 +48,23 @@ def run(program, *arguments, environment=None, timeout=900):
                     events[event["name"]] = event
                 elif event["event"] in ("check", "metric"):
                     others.append(event)
-        return done.returncode, events, done.stdout.decode(errors="replace"), others
+        said = done.stdout.decode(errors="replace")
+    # The one flaw of the emulator's that is known by its traces. What it struck has shown nothing, and is shown again.
+    struck = [name for name, event in events.items() if EMULATORS_FLAW in (event["message"] or "")]
+    if struck and depth < 2:
+        print("struck by the emulator, and tried again:", *struck, flush=True)
+        chosen = [word for name in struck for word in ("--filter", name)]
+        kept = [word for at, word in enumerate(arguments)
+                if word not in ("--filter", "--exclude") and (at == 0 or arguments[at - 1] not in ("--filter", "--exclude"))]
+        code, again, more, others_again = run(program, *kept, *chosen, environment=environment, timeout=timeout,
+                                              depth=depth + 1)
+        events.update(again)
+        others = [one for one in others if one.get("name") not in struck] + others_again
+        said += more
+        verdicts = {event["verdict"] for event in events.values()}
+        if done.returncode in (1, 2):
+            return (1 if "fail" in verdicts else 2 if "inconclusive" in verdicts else code), events, said, others
+    return done.returncode, events, said, others
 
 
 def compare(events, expected):

@@ -206,3 +206,25 @@ TEST_CASE("who carries a guest's words is looked at before the guest is blamed",
     failed.failed_checks = 1;
     CHECK(judge(failed).why == reason::check);
 }
+
+TEST_CASE("what an emulator did wrong is nobody's failure", "[judge]") {
+    auto e = signed_by(reason::panic, ended(attempt_end::process_ended));
+    e.ran_replaced_code = true;
+    CHECK(judge(e).why == reason::panic);  // a CPU does not, so it is the kernel
+    e.emulated = true;
+    CHECK(judge(e).result == verdict::inconclusive);
+    CHECK(judge(e).why == reason::infrastructure);
+    CHECK(judge(e).message.find("the kernel's line") != std::string::npos);
+    e.expect_fail = true;
+    CHECK(judge(e).result == verdict::inconclusive);
+    e.failed_checks = 1;
+    CHECK(judge(e).result == verdict::inconclusive);
+    e.expect_fail = false;
+    CHECK(judge(e).why == reason::check);
+    // A pass that came before is none, and other complaints are the kernel's.
+    auto passed = signed_by(reason::oops, said(reason::none));
+    passed.emulated = passed.ran_replaced_code = true;
+    CHECK(judge(passed).result == verdict::inconclusive);
+    passed.ran_replaced_code = false;
+    CHECK(judge(passed).why == reason::oops);
+}

@@ -242,3 +242,35 @@ TEST_CASE("a console without end is bounded", "[console]") {
     watch.feed("\n[ 1.0] Kernel panic - not syncing: late\n");
     CHECK(watch.sign() == reason::panic);
 }
+
+TEST_CASE("an oops for a trap that is not there is told from all others", "[console]") {
+    const auto ran_replaced_code = [](std::string_view text) {
+        console_watch whole, piecemeal;
+        whole.feed(text);
+        for (const char c : text)
+            piecemeal.feed({&c, 1});
+        CHECK(whole.ran_replaced_code() == piecemeal.ran_replaced_code());
+        return whole.ran_replaced_code();
+    };
+    const std::string trap =
+        "[    5.186700] Oops: int3: 0000 [#1] SMP NOPTI\r\n"
+        "[    5.186955] RIP: 0010:__schedule+0x643/0x1080\r\n";
+    const std::string nop =
+        "[    5.186969] Code: 2e ff d0 85 c0 75 2b 48 8d 0f <1f> 44 00 00 e9 91\r\n";
+    const std::string stays =
+        "[    5.186969] Code: 2e ff d0 85 c0 75 2b 48 8d cc <1f> 44 00 00 e9 91\r\n";
+    const std::string panic =
+        "[    5.187194] Kernel panic - not syncing: Fatal exception in interrupt\r\n";
+    CHECK(ran_replaced_code(trap + nop + panic));
+    CHECK(ran_replaced_code("[ 1.0] int3: 0000 [#1] SMP\n" + nop));  // before 6.8
+    CHECK(!ran_replaced_code(trap + stays + panic));
+    CHECK(!ran_replaced_code(trap + panic));  // the code was not shown
+    CHECK(!ran_replaced_code(nop + panic));
+    // What went wrong before may be the cause.
+    CHECK(!ran_replaced_code("[ 1.0] Oops: general protection fault [#1]\n" + nop));
+    CHECK(!ran_replaced_code("[ 1.0] BUG: Bad page map\n" + trap + nop));
+    CHECK(!ran_replaced_code("[ 1.0] BUG: Bad page map\n" + nop));
+    // Of two dumps of code the first is the one of the trap.
+    CHECK(!ran_replaced_code(trap + stays + nop));
+    CHECK(!ran_replaced_code(trap + "[ 5.2] Code: <1f> 44\n" + panic));
+}

@@ -30,6 +30,7 @@ struct attempt_order {
     int number = 1;           ///< of the attempts at this test
     bool has_machine = true;  ///< false: a host_only body, whose keeper is no guest
     bool expect_fail = false;
+    bool emulated = false;    ///< an emulator executes the guest's code
     std::string scheduler{};  ///< the definition's name, and the kernel that it needs; empty: any
     std::string min_kernel{};
     wire::run_test test{};  ///< what the guest is told; its dilation and limits are filled in here
@@ -59,6 +60,7 @@ struct console {
     std::optional<reason> sign;
     std::string sign_line;
     std::string harness_line;
+    bool ran_replaced_code = false;
 };
 struct kvm_died {
     std::string words;
@@ -98,6 +100,7 @@ public:
     explicit attempt(attempt_order order) : order_(std::move(order)) {
         seen_.has_machine = order_.has_machine;
         seen_.expect_fail = order_.expect_fail;
+        seen_.emulated = order_.emulated;
         seen_.scheduler_ordered = !order_.test.scheduler.empty();
     }
 
@@ -163,6 +166,7 @@ private:
             seen_.sign_line = console.sign_line;
         }
         seen_.harness_line = console.harness_line;
+        seen_.ran_replaced_code = console.ran_replaced_code;
     }
 
     void on(const happened::kvm_died& died) {

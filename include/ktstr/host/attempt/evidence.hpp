@@ -35,6 +35,7 @@ struct evidence {
     attempt_phase at = attempt_phase::boot;  ///< when it ended
     bool has_machine = true;                 ///< false: a host_only body
     bool expect_fail = false;
+    bool emulated = false;  ///< an emulator executed the guest's code
 
     std::chrono::nanoseconds waited{};  ///< for what did not come
     bool ping_unanswered = false;       ///< of late: a ping was on its way
@@ -55,6 +56,8 @@ struct evidence {
 
     std::optional<reason> sign{};  ///< what the kernel said of itself on its console
     std::string sign_line{};
+    bool ran_replaced_code =
+        false;  ///< its first complaint is one that no CPU gives cause for, see console_watch
     std::string harness_line{};  ///< what the guest's harness said there
 };
 

@@ -153,8 +153,18 @@ namespace detail {
     if (j.why == reason::check && j.message.empty())
         j.message = e.first_failed.empty() ? "a check failed" : e.first_failed;
 
-    // What the kernel said of itself outranks what the body made of it, and explains a silence.
-    if (e.sign) {
+    // What the kernel said of itself outranks what the body made of it, and explains a silence. What an emulator
+    // did wrong is nobody's failure, and takes none away that was there before.
+    if (e.sign && e.emulated && e.ran_replaced_code) {
+        if (const bool failed = std::max(e.failed_checks, counted) > 0; failed && !e.expect_fail)
+            j = found(reason::check, e.first_failed.empty() ? "a check failed" : e.first_failed);
+        else
+            j = found(reason::infrastructure,
+                      "the emulator executed code that the guest's kernel had replaced (" +
+                          e.sign_line +
+                          "), which is no fault of kernel, scheduler or test; run it " +
+                          "again, or with KVM");
+    } else if (e.sign) {
         j.result = verdict::fail;
         j.why = *e.sign;
         j.message = e.sign_line;

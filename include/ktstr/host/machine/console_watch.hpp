@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace ktstr::host {
@@ -217,6 +218,30 @@ void each_message(std::string_view line, const On& on) {
     return found;
 }
 
+/// Whether a line begins the oops for a trap instruction in the kernel's code. It puts such ones there for
+/// a moment whenever it changes its own code (a static branch, a call), and answers each of them.
+[[nodiscard]] inline bool is_unanswered_trap(std::string_view line) {
+    bool found = false;
+    detail::each_message(line, [&found](std::string_view message) {
+        if (message.starts_with("Oops: "))
+            message.remove_prefix(std::string_view("Oops: ").size());
+        found = found || (message.starts_with("int3: ") && message.find(" [#1]") != message.npos);
+    });
+    return found;
+}
+
+/// Of an oops's line "Code: 0f <1f> 44 ...", where the byte in brackets is the one behind the trap: whether the
+/// byte before it is a trap instruction. Nothing: it is no such line.
+[[nodiscard]] inline std::optional<bool> trap_is_there(std::string_view line) {
+    std::optional<bool> there;
+    detail::each_message(line, [&there](std::string_view message) {
+        const auto at = message.find(" <");
+        if (!there && message.starts_with("Code: ") && at != message.npos && at >= 8)
+            there = message.substr(at - 2, 2) == "cc";
+    });
+    return there;
+}
+
 class console_watch {
 public:
     /// Most of a console that is kept; what comes later is counted. A guest may print without end.
@@ -248,6 +273,10 @@ public:
     [[nodiscard]] const std::string& sign_line() const noexcept { return sign_line_; }
     /// The first line in which it only warned.
     [[nodiscard]] const std::string& warning_line() const noexcept { return warning_line_; }
+    /// The first thing that it said is an oops for a trap instruction where, as it sees itself, none is: the CPU has
+    /// executed code that the kernel had replaced before. A real CPU does not; QEMU's emulation with several
+    /// threads does, once in some hundred changes of the code on a busy host.
+    [[nodiscard]] bool ran_replaced_code() const noexcept { return replaced_code_; }
     /// What the guest's harness said about itself, last sentence.
     [[nodiscard]] const std::string& harness_line() const noexcept { return harness_line_; }
     [[nodiscard]] const std::string& text() const noexcept { return text_; }
@@ -289,6 +318,13 @@ private:
     void end_line() {
         look();
         signed_now_ = false;
+        if (std::exchange(signed_before_, sign_.has_value()) != sign_.has_value())
+            trapped_ = is_unanswered_trap(line_);
+        if (trapped_)
+            if (const auto there = trap_is_there(line_)) {
+                replaced_code_ = !*there;
+                trapped_ = false;
+            }
         if (warning_line_.empty() && is_warning(line_))
             warning_line_ = line_;
         constexpr std::string_view harness = "ktstr-guest: ";
@@ -301,7 +337,11 @@ private:
     std::string line_;
     std::optional<reason> sign_;
     std::string sign_line_;
-    bool signed_now_ = false;  ///< the sign is in the line that is being read
+    bool signed_now_ = false;     ///< the sign is in the line that is being read
+    bool signed_before_ = false;  ///< it was in a line before
+    bool trapped_ =
+        false;  ///< the first sign is an unanswered trap, and its code is to be shown yet
+    bool replaced_code_ = false;
     std::string warning_line_;
     std::string harness_line_;
     std::size_t dropped_ = 0;

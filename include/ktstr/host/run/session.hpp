@@ -158,9 +158,11 @@ private:
                             .boot_limit = std::chrono::seconds(60),
                             .host_calibration_ns = request.host_calibration_ns,
                             .cpus = one.topology.total_cpus()};
-        if (const auto& m = request.machine)
+        if (const auto& m = request.machine) {
+            order.emulated = m->accel == accelerator::tcg || m->on_emulated_host;
             order.boot_limit = request.faults.boot_limit(one.name).value_or(
                 boot_limit(m->accel, m->topology.total_cpus(), request.slowdown));
+        }
         auto& test = order.test;
         test.name = one.test->name;
         test.topology = request.faults.has(fault::wrong_topology, one.name)
@@ -273,7 +275,8 @@ private:
     void link_closed(const std::string& why) override { tell(happened::link_closed{why}); }
     void console() override {
         const auto& said = vm_->console();
-        tell(happened::console{said.sign(), said.sign_line(), said.harness_line()});
+        tell(happened::console{said.sign(), said.sign_line(), said.harness_line(),
+                               said.ran_replaced_code()});
     }
     void kvm_died() override { tell(happened::kvm_died{vm_->kvm_last_words()}); }
     void ended(std::optional<int> status) override {
