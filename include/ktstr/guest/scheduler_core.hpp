@@ -330,8 +330,14 @@ public:
 
     /// Why the test fails, when its scheduler has ended and nobody wanted that.
     [[nodiscard]] std::optional<std::string> unwanted_end() const {
-        if (!buried_.empty())
-            return buried_.front().words + "; it was attached again after that";
+        if (const auto* const end = first_unasked()) {
+            auto words = end->words + "; it was attached again after that";
+            // Those of the others are told one by one, as the body asks for them.
+            if (buried_.empty() && dropped_ > 1)
+                words += ", and ended " + std::to_string(dropped_ - 1) + " more time" +
+                         (dropped_ > 2 ? "s" : "");
+            return words;
+        }
         if (!ordered_ || !waiters_.empty() || job_)
             return std::nullopt;
         if (at_ == phase::ended && !business_)
@@ -376,10 +382,10 @@ public:
         all.attach_ns = attach_ns_;
         all.partial = partial_;
         // One that nobody waited for says more than what came after it.
-        if (const auto* const end = !buried_.empty() ? &buried_.front()
-                                    : last_          ? &*last_
-                                                     : nullptr;
-            end != nullptr) {
+        const auto* end = first_unasked();
+        if (end == nullptr && last_)
+            end = &*last_;
+        if (end != nullptr) {
             all.ended = true;
             all.kind = std::string(to_text(end->record.kind));
             all.reason = end->record.reason;
@@ -425,10 +431,21 @@ private:
 
     /// An end that is nobody's business stays what it is, whatever comes after it.
     void bury() {
-        if (!last_ || business_ || buried_.size() >= most_buried)
+        if (!last_ || business_)
             return;
         last_->words = words_of_end();
-        buried_.push_back(*std::exchange(last_, std::nullopt));
+        auto end = *std::exchange(last_, std::nullopt);
+        if (buried_.size() < most_buried)
+            return buried_.push_back(std::move(end));
+        if (dropped_++ == 0)
+            first_dropped_ = std::move(end);
+    }
+
+    /// The first of the ends that nobody waited for or asked for; nullptr: there is none.
+    [[nodiscard]] const past_end* first_unasked() const {
+        if (!buried_.empty())
+            return &buried_.front();
+        return first_dropped_ ? &*first_dropped_ : nullptr;
     }
 
     [[nodiscard]] std::uint64_t scaled(std::uint64_t ns) const {
@@ -542,7 +559,7 @@ private:
         last_.reset();
         business_ = false;
         judge_at_ = 0;
-        if (!buried_.empty())
+        if (first_unasked() != nullptr)
             judge_after(now);
         job_->until_ns = now + order_.timeout_ms * 1'000'000U;
         become(job_->with);
@@ -596,7 +613,7 @@ private:
             return deeds_.refuse(std::exchange(job_, std::nullopt)->asker,
                                  scheduler_error::cause::attach, words);
         }
-        if (buried_.empty())
+        if (first_unasked() == nullptr)
             judge_at_ = 0;
         if (std::exchange(process_, false))
             deeds_.drop_scheduler();
@@ -671,6 +688,9 @@ private:
     std::optional<past_end> last_{};            ///< the last one, until it is attached again
     std::vector<past_end>
         buried_{};  ///< before it was attached again, and nobody has asked for them
+    std::optional<past_end>
+        first_dropped_{};  ///< of those after most_buried: they can't be asked for
+    std::uint64_t dropped_ = 0;
     std::optional<bool> partial_{};                    ///< only tasks that ask for it are its own
     bool foreign_ = false;                             ///< the attached one is none of the test's
     std::vector<std::string> at_attach_{}, at_end_{};  ///< the kernel's counters

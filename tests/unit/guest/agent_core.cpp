@@ -638,6 +638,39 @@ TEST_CASE("an end that nobody waits for stays one when it is attached again", "[
     CHECK(one_left.outcome().message.find("ended: r: two;") != std::string::npos);
 }
 
+TEST_CASE("ends that are too many to be kept stay a failure", "[agent]") {
+    for (const std::size_t more : {0U, 1U, 2U}) {
+        trial t;
+        t.runs("/s");
+        const auto most = scheduler_core::most_buried;
+        for (std::size_t i = 0; i < most + more; ++i)
+            t.is_leaving().ends(scx_exit_kind::unregistered_bpf, "r", std::to_string(i)).attaches();
+        for (std::size_t i = 0; i < most; ++i)
+            t.core.on_ask_exit(i, 5000);
+        CHECK(t.deeds.answers.size() == most);
+        t.core.on_body_end(passed);
+        CHECK((t.outcome().verdict == verdict::pass) == (more == 0));
+        if (more == 0)
+            continue;
+        CHECK(t.outcome().reason == reason::scheduler_exit);
+        CHECK(t.outcome().message ==
+              "the scheduler simple ended: r: 16; it was attached again after that" +
+                  std::string(more == 2 ? ", and ended 1 more time" : ""));
+        CHECK(t.said<wire::scheduler_facts>().at(0).message == "16");
+    }
+    // Asking on does not make it the test's business.
+    trial asks;
+    asks.runs("/s");
+    for (std::size_t i = 0; i <= scheduler_core::most_buried; ++i)
+        asks.is_leaving().ends(scx_exit_kind::unregistered_bpf, "r").attaches();
+    for (std::size_t i = 0; i <= scheduler_core::most_buried; ++i)
+        asks.core.on_ask_exit(i, 5000);
+    asks.is_leaving().ends(scx_exit_kind::unregistered, "wanted");
+    CHECK(asks.deeds.answers.size() == scheduler_core::most_buried + 1);
+    asks.core.on_body_end(passed);
+    CHECK(asks.outcome().reason == reason::scheduler_exit);
+}
+
 TEST_CASE("a scheduler of the body's own is not taken for the test's", "[agent]") {
     trial t;
     t.runs("/s").core.on_ask_deed(1, scheduler_deed::detach, 0);
