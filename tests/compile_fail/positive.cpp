@@ -22,7 +22,8 @@ KTSTR_TEST(one_tag, tags = "smoke", kernel_args = "init_on_alloc=1") {}
 KTSTR_TEST(no_tags, tags = {}) {}
 KTSTR_TEST(two_topologies, topologies = {"1n2l4c1t", "2n14l9c2t"}, no_perf_mode, cpu_budget = 8) {}
 KTSTR_TEST(one_topology, topologies = "1n2l4c1t") {}
-KTSTR_TEST(two_schedulers, schedulers = {demo, ktstr::eevdf}, llcs = 2, scheduler_args = {"-v"}) {}
+KTSTR_TEST(two_schedulers, schedulers = {demo, ktstr::eevdf}, llcs = 2, scheduler_args = {"-v"},
+           fresh_scheduler) {}
 KTSTR_TEST(one_scheduler, schedulers = demo, threads = 2) {}
 KTSTR_TEST(no_lists, schedulers = {}, topologies = {}, cores = 2) {}
 KTSTR_TEST(kernels_own, scheduler = ktstr::eevdf) {}

@@ -87,6 +87,8 @@ inline std::string words_of(const host::surveyed_entry& entry) {
         return with("files");
     if (entry.kind == "templates")
         return about.empty() ? "a machine" : about;
+    if (entry.kind == "attached" || entry.kind == "attaches")
+        return about.empty() ? "a scheduler" : (entry.kind == "attaches" ? "seen: " : "") + about;
     if (entry.kind == "qemu")
         return "version of a QEMU: " + line_of(entry.path);
     return entry.in_use ? "under construction" : "left by a process that died";

@@ -13,6 +13,7 @@
 #include <ktstr/guest/console.hpp>
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/probe/topology.hpp>
+#include <ktstr/guest/rest_watch.hpp>
 #include <ktstr/guest/scheduler.hpp>
 #include <ktstr/guest/scx_events.hpp>
 #include <ktstr/linux/clock.hpp>
@@ -93,6 +94,29 @@ public:
         return *seen_;
     }
 
+    /// Carries out of the host's next order what comes before a body: attaches its scheduler and lets the
+    /// machine come to rest, to be saved then. Returns what the host is to know of that.
+    [[nodiscard]] wire::settled attach_ahead(link to_host) {
+        link_ = std::move(to_host);
+        core_.become_template();
+        keeps_words_ = true;
+        while (!core_.left() && core_.phase() != agent_phase::finished &&
+               core_.phase() != agent_phase::resting)
+            turn();
+        wire::settled word;
+        if (core_.rests())
+            word.busy = rest();
+        if (!core_.rests()) {
+            word.fault = core_.fault();
+            if (word.fault.empty())
+                word.fault = "its scheduler did not stay attached";
+        }
+        keeps_words_ = false;
+        return word;
+    }
+    /// Gives the link away, until serve() gets that of a clone.
+    [[nodiscard]] link leave_link() { return std::exchange(link_, link()); }
+
     /// Bodies run in another program from now on: the one of `size` bytes on a clone's disk.
     void change_program(std::uint64_t size) {
         if (body_)
@@ -102,6 +126,7 @@ public:
     /// Serves the host over another link, which a clone's first word came over.
     void serve(link to_host) {
         link_ = std::move(to_host);
+        core_.wake();
         serve();
     }
 
@@ -191,7 +216,23 @@ private:
             core_.on_link_end({});
     }
 
-    void turn() {
+    /// As wait_for_rest(), but that the scheduler is heard meanwhile: one that can't write does not run. Empty
+    /// also when it did not stay attached.
+    [[nodiscard]] std::string rest() {
+        rest_watch watch;
+        while (core_.rests()) {
+            const auto end = now_ns(CLOCK_MONOTONIC) + rest_watch::moment_ns;
+            for (auto now = end - rest_watch::moment_ns; now < end && core_.rests();
+                 now = now_ns(CLOCK_MONOTONIC))
+                turn(static_cast<int>((end - now + 999'999) / 1'000'000));
+            if (const auto said = watch.look())
+                return *said;
+        }
+        return {};
+    }
+
+    /// Waits for what happens next, at most so many milliseconds; -1: as long as it takes.
+    void turn(int patience = -1) {
         std::array<pollfd, 18> fds{};
         std::size_t count = 0;
         const auto watch = [&](int fd) {
@@ -219,7 +260,7 @@ private:
         const auto on_dump = watch(kernel_events_.dump_fd());
         const auto on_log = watch(kernel_events_.log_fd());
         // Without an event for the last step of an end, its state is all there is to look at.
-        if (::poll(fds.data(), count, kernel_events_.must_look() ? 5 : -1) < 0)
+        if (::poll(fds.data(), count, kernel_events_.must_look() ? 5 : patience) < 0)
             return;
         const auto ready = [&](std::size_t i) { return fds[i].revents != 0; };
 
@@ -238,7 +279,7 @@ private:
         if (ready(on_command) || ready(on_command_errors))
             command_->pump_output(send_);
         if (ready(on_scheduler))
-            scheduler_->pump_output(send_);
+            pump_scheduler();
         if (ready(on_gate))
             scheduler_->pump_gate();
         if (ready(on_newcomer))
@@ -286,7 +327,7 @@ private:
             } else if (scheduler_ && pid == scheduler_->pid()) {
                 // What the kernel knows of it came first, and its own words explain its end.
                 hear_kernel();
-                scheduler_->pump_output(send_);
+                pump_scheduler();
                 forget_scheduler();
                 auto how = exit_text(status);
                 if (const auto oom = read_oom_kills();
@@ -310,9 +351,17 @@ private:
         kernel_events_.pump([this](const scx_news& news) {
             // Its last lines before what is concluded from its end.
             if (scheduler_)
-                scheduler_->pump_output(send_);
+                pump_scheduler();
             core_.on_scheduler_news(news);
         });
+    }
+
+    /// What it says goes to the host, and in a template is kept for the clones'.
+    void pump_scheduler() {
+        if (keeps_words_)
+            scheduler_->pump_output(keeper{first_words_});
+        else
+            scheduler_->pump_output(send_);
     }
 
     /// Its process is gone; its words are kept for whoever asks why.
@@ -529,6 +578,11 @@ private:
         }
         return body_->begin(order);
     }
+    void repeat_first_words() override {
+        for (std::size_t at = 0; at < first_words_.size(); at += wire::output_chunk)
+            link_.send(
+                wire::output{wire::stream::err, first_words_.substr(at, wire::output_chunk)});
+    }
     void kill_body() override {
         if (body_)
             ::kill(body_->pid(), SIGKILL);
@@ -576,11 +630,18 @@ private:
         void operator()(const auto& message) const { to.send(message); }
     };
 
+    struct keeper {
+        std::string& kept;
+        void operator()(const wire::output& output) const { kept += output.bytes; }
+    };
+
     static constexpr unsigned console_level = 5;  ///< warnings and worse, as on the command line
 
     link link_;
     agent_options options_;
-    bool ready_ = false;  ///< in a template, before it was saved
+    bool ready_ = false;        ///< in a template, before it was saved
+    bool keeps_words_ = false;  ///< in a template, while a scheduler is attached
+    std::string first_words_;   ///< what it said then, at most max_scheduler_output
     agent_core core_{*this};
     sender send_{link_};
     unique_fd runner_;  ///< of a keeper: the process on the other end of the link

@@ -27,12 +27,14 @@ enum class agent_phase : std::uint8_t {
     idle,       ///< it waits for its order
     command,    ///< a command runs
     attaching,  ///< the scheduler under test has started and is not attached
-    arriving,   ///< the body's process is not yet the program that it is to become
-    body,       ///< the body runs
-    cutting,    ///< the body was killed and is not yet gone
-    settling,   ///< the body has ended, and the kernel's record of its scheduler's end is due
-    finished,   ///< the outcome is sent
-    left        ///< nothing more will be done
+    resting,    ///< of a template: the scheduler is attached, and nothing more will be done
+    doubting,  ///< of a clone: what its template had attached is ending, and the kernel's record is due
+    arriving,  ///< the body's process is not yet the program that it is to become
+    body,      ///< the body runs
+    cutting,   ///< the body was killed and is not yet gone
+    settling,  ///< the body has ended, and the kernel's record of its scheduler's end is due
+    finished,  ///< the outcome is sent
+    left       ///< nothing more will be done
 };
 
 [[nodiscard]] constexpr const char* to_text(agent_phase phase) {
@@ -44,7 +46,9 @@ enum class agent_phase : std::uint8_t {
         case agent_phase::command:
             return "while a command runs";
         case agent_phase::attaching:
+        case agent_phase::resting:
             return "while the scheduler starts";
+        case agent_phase::doubting:
         case agent_phase::arriving:
             return "before the body";
         case agent_phase::body:
@@ -79,6 +83,8 @@ public:
         const = 0;  ///< its process is not yet its program
     [[nodiscard]] virtual result<void> begin_body(const wire::run_test& order) = 0;
     virtual void kill_body() = 0;
+    virtual void
+    repeat_first_words() = 0;         ///< what the scheduler said before the machine was saved
     virtual void end_children() = 0;  ///< every process of the test
 
     [[nodiscard]] virtual result<void> start_command(const wire::run_command& order) = 0;
@@ -92,6 +98,29 @@ public:
 
     [[nodiscard]] agent_phase phase() const noexcept { return phase_; }
     [[nodiscard]] bool left() const noexcept { return phase_ == agent_phase::left; }
+
+    // ---- a template with a scheduler that is attached ----
+
+    /// Of the next order only what comes before a body is carried out, and nothing is told of it.
+    void become_template() {
+        ahead_ = true;
+        phase_ = agent_phase::idle;
+    }
+    /// Whether the scheduler is attached and stays so; false when it ended, then fault() says how.
+    [[nodiscard]] bool rests() const {
+        return phase_ == agent_phase::resting && !scheduler_.not_as_saved() && !lost_body_;
+    }
+    /// Why it can't be a template.
+    [[nodiscard]] std::string fault() const {
+        if (!fault_.empty())
+            return fault_;
+        return lost_body_ ? lost_body_->message : scheduler_.not_as_saved().value_or("");
+    }
+    /// It was saved, and this is a clone.
+    void wake() {
+        ahead_ = false;
+        phase_ = agent_phase::greeting;
+    }
 
     void on_frame(const wire::frame& f) {
         using wire::message_type;
@@ -200,7 +229,7 @@ public:
                 scheduler_.on_ended(news.end, now);
                 if (phase_ == agent_phase::attaching)
                     return not_attached();
-                if (phase_ == agent_phase::arriving)
+                if (phase_ == agent_phase::arriving || phase_ == agent_phase::doubting)
                     return finish(reason::scheduler_exit, scheduler_.unwanted_end().value_or(""));
                 settle();
                 break;
@@ -242,7 +271,8 @@ public:
 private:
     template <class... Messages>
     void send(const Messages&... messages) {
-        deeds_.send({wire::frame{Messages::type, wire::encode(messages)}...});
+        if (!ahead_)
+            deeds_.send({wire::frame{Messages::type, wire::encode(messages)}...});
     }
 
     /// Gives up this conversation, and says why where somebody will look: the host ends the machine otherwise
@@ -250,6 +280,8 @@ private:
     void leave(const std::string& what) {
         const auto words = "the host sent " + what + " (" + to_text(phase_) + ')';
         deeds_.complain(words);
+        if (ahead_)
+            fault_ = words;
         send(wire::log{words});
         phase_ = agent_phase::left;
     }
@@ -276,7 +308,9 @@ private:
     void on(wire::run_test&& order, const char* name) {
         if (phase_ != agent_phase::idle)
             return leave(name);
-        order_ = std::move(order);
+        const auto before = std::exchange(order_, std::move(order));
+        if (ahead_)
+            return prepare_scheduler();
         const auto wanted = parse_topology(order_.topology);
         if (!wanted)
             return finish(reason::infrastructure,
@@ -293,6 +327,35 @@ private:
             return finish(reason::topology_mismatch, "the guest has " + std::to_string(*cpus) +
                                                          " CPUs and not " +
                                                          std::to_string(wanted->total_cpus()));
+        // The clone of another template would test what nobody asked for.
+        if (order_.attached != (scheduler_.at() != scheduler_core::phase::none) ||
+            (order_.attached &&
+             (order_.scheduler != before.scheduler || order_.sysctls != before.sysctls ||
+              order_.scheduler_args != before.scheduler_args)))
+            return finish(
+                reason::infrastructure,
+                "the scheduler that the machine's template has attached is not that of the test");
+        if (order_.attached)
+            return take_over();
+        prepare_scheduler();
+    }
+
+    /// The scheduler is there since the template, which has to show before anything is tested with it.
+    void take_over() {
+        enter(wire::guest_stage::starting_scheduler);
+        deeds_.repeat_first_words();
+        scheduler_.woke(order_);
+        const auto wrong = scheduler_.not_as_saved();
+        if (!wrong)
+            return start_body();
+        if (!scheduler_.record_is_due())
+            return finish(reason::scheduler_exit, *wrong);
+        phase_ = agent_phase::doubting;
+        due_ns_ = deeds_.boot_ns() + scheduler_.leave_limit();
+        set_timer();
+    }
+
+    void prepare_scheduler() {
         for (const auto& one : order_.sysctls)
             if (auto set = deeds_.set_sysctl(one); !set)
                 return finish(reason::infrastructure, set.error().message());
@@ -330,6 +393,11 @@ private:
     void enter(wire::guest_stage at) { send(wire::stage{at, deeds_.boot_ns()}); }
 
     void start_body() {
+        if (ahead_) {
+            phase_ = agent_phase::resting;
+            due_ns_ = 0;
+            return set_timer();
+        }
         if (lost_body_)
             return finish(*std::move(lost_body_));
         phase_ = agent_phase::arriving;
@@ -358,6 +426,8 @@ private:
                 return deeds_.drop_scheduler();
             case agent_phase::settling:
                 return conclude(*std::exchange(held_, std::nullopt));
+            case agent_phase::doubting:
+                return finish(reason::scheduler_exit, scheduler_.not_as_saved().value_or(""));
             default:
                 return;
         }
@@ -424,6 +494,8 @@ private:
     }
 
     void finish(wire::outcome end) {
+        if (ahead_)
+            fault_ = end.message;
         phase_ = agent_phase::finished;
         deeds_.set_timer(0, 0);
         const auto now = deeds_.boot_ns();
@@ -444,6 +516,8 @@ private:
     agent_deeds& deeds_;
     agent_phase phase_ = agent_phase::greeting;
     wire::run_test order_{};  ///< the test that runs or ran
+    bool ahead_ = false;      ///< it attaches before it is saved, for its clones
+    std::string fault_{};     ///< why that failed
     scheduler_core scheduler_{deeds_};
     std::uint64_t due_ns_ = 0;             ///< when the phase's time is over; 0: it has none
     std::optional<wire::outcome> held_{};  ///< in phase settling

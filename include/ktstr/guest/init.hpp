@@ -7,6 +7,7 @@
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/agent.hpp>
 #include <ktstr/guest/console.hpp>
+#include <ktstr/guest/files_disk.hpp>
 #include <ktstr/guest/first_command.hpp>
 #include <ktstr/guest/link.hpp>
 #include <ktstr/guest/modules.hpp>
@@ -15,6 +16,7 @@
 #include <ktstr/guest/stand_by.hpp>
 #include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/wire/boot.hpp>
+#include <ktstr/wire/message.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -50,6 +52,15 @@ namespace ktstr::guest {
     return prove(*wanted, words.distances, machine);
 }
 
+/// What the first word to a clone asks for.
+[[nodiscard]] inline result<void> take_up(agent& ready, const wire::resume& order) {
+    // Not before the machine drew entropy of its own: the kernel draws what it gives to the new program
+    // (where it lies, its canary).
+    if (order.program_size != 0)
+        ready.change_program(order.program_size);
+    return order.mount_files ? mount_files() : result<void>();
+}
+
 /// PID 1's whole life.
 [[noreturn]] inline void run_as_init() {
     // Of the library, not of the program: made here, it costs the bodies nothing.
@@ -80,12 +91,20 @@ namespace ktstr::guest {
         } else {
             agent ready(link(), {.is_init = true});
             ready.make_ready();
-            if (auto woken = stand_by(std::move(*opened), words->vsock_port.has_value(),
-                                      prove_template(*words, ready.machine()), run_first_command,
-                                      [&ready](std::uint64_t size) { ready.change_program(size); }))
-                ready.serve(std::move(*woken));
+            const bool vsock = words->vsock_port.has_value();
+            auto clone = stand_by(std::move(*opened), vsock,
+                                  prove_template(*words, ready.machine()), run_first_command);
+            auto fit = clone ? take_up(ready, clone->order) : result<void>(clone.error());
+            if (fit && clone->order.becomes_template) {
+                clone->to_host.send(booted_as_template());
+                const auto word = ready.attach_ahead(std::move(clone->to_host));
+                clone = wait_while_saved(ready.leave_link(), vsock, word);
+                fit = clone ? take_up(ready, clone->order) : result<void>(clone.error());
+            }
+            if (fit)
+                ready.serve(std::move(clone->to_host));
             else
-                say(woken.error().message());
+                say(fit.error().message());
         }
     } catch (const std::exception& e) {
         say(std::string("the harness failed: ") + e.what());

@@ -114,6 +114,26 @@ public:
         return written;
     }
 
+    /// The machine has been saved since the attach and is a clone now, in which `order` is to run under the
+    /// scheduler that it finds. What the attach took and what the kernel counted before are no facts
+    /// of this test's.
+    void woke(const wire::run_test& order) {
+        order_ = order;
+        its_ = {order.scheduler_name, order.scheduler, order.scheduler_args};
+        woken_ = true;
+        attach_ns_.reset();
+        at_attach_ = deeds_.scheduler_counters();
+    }
+    /// Why it is not the one that the template had attached; nothing: it is, and its process lives.
+    [[nodiscard]] std::optional<std::string> not_as_saved() const {
+        if (auto words = unwanted_end())
+            return words;
+        if (const auto name = deeds_.scheduler_ops(); name != ops_ || at_ != phase::attached)
+            return named() + " was attached in this machine's template, and in the machine '" +
+                   name + "' is";
+        return std::nullopt;
+    }
+
     /// True: the scheduler that was started is attached now.
     bool on_attached(const std::string& name, std::uint64_t now) {
         if (!ordered_ || is_foreign(name)) {
@@ -125,7 +145,7 @@ public:
         const bool awaited = at_ == phase::starting;
         at_ = phase::attached;
         last_.reset();
-        if (awaited && !attach_ns_)
+        if (awaited && !attach_ns_ && !woken_)
             attach_ns_ = now - started_ns_;
         partial_ = deeds_.scheduler_is_partial();
         at_attach_ = deeds_.scheduler_counters();
@@ -672,6 +692,7 @@ private:
     wire::staged_scheduler its_{};  ///< the one that was started last
     phase at_ = phase::none;
     bool ordered_ = false;        ///< the test has a scheduler with a process
+    bool woken_ = false;          ///< and that was attached before the machine was saved
     bool process_ = false;        ///< and that lives
     std::string process_end_{};   ///< how it ended otherwise: "was killed by SIGKILL"
     bool failed_start_ = false;   ///< the kernel or the process gave up before it was attached
@@ -684,8 +705,9 @@ private:
     std::uint64_t leaving_ns_ = 0;
     std::uint64_t retired_until_ns_ =
         0;  ///< how long a process that was replaced may take; 0: none
-    std::optional<std::uint64_t> attach_ns_{};  ///< what the first attach took
-    std::optional<past_end> last_{};            ///< the last one, until it is attached again
+    std::optional<std::uint64_t>
+        attach_ns_{};                 ///< what the first attach took, if that was the test's
+    std::optional<past_end> last_{};  ///< the last one, until it is attached again
     std::vector<past_end>
         buried_{};  ///< before it was attached again, and nobody has asked for them
     std::optional<past_end>

@@ -7,27 +7,20 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
-#include <ktstr/guest/files_disk.hpp>
 #include <ktstr/guest/link.hpp>
+#include <ktstr/guest/rest_watch.hpp>
 #include <ktstr/linux/clock.hpp>
-#include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/version.hpp>
 #include <ktstr/wire/message.hpp>
 
-#include <algorithm>
-#include <charconv>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/random.h>
 #include <linux/vm_sockets.h>
@@ -42,35 +35,11 @@
 
 namespace ktstr::guest {
 
-/// How many tasks run or want a CPU, whoever asks among them: the fourth field of /proc/loadavg, a
-/// count that the kernel keeps. Shares of time would not do: on a slow machine the reading of them
-/// alone is a large one.
-[[nodiscard]] inline std::optional<int> runnable_tasks(std::string_view loadavg) {
-    for (int field = 0; field < 3; ++field)
-        loadavg.remove_prefix(std::min(loadavg.find(' '), loadavg.size() - 1) + 1);
-    int count = 0;
-    const auto parsed = std::from_chars(loadavg.data(), loadavg.data() + loadavg.size(), count);
-    if (parsed.ec != std::errc() || parsed.ptr == loadavg.data() + loadavg.size() ||
-        *parsed.ptr != '/' || count < 0)
-        return std::nullopt;
-    return count;
-}
-
-/// The tasks that run or want a CPU now, but the asking one, in words.
-[[nodiscard]] inline std::string busy_tasks() {
-    std::string names;
-    const std::unique_ptr<DIR, int (*)(DIR*)> processes(::opendir("/proc"), ::closedir);
-    while (const dirent* entry = processes ? ::readdir(processes.get()) : nullptr) {
-        if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || names.size() > 200 ||
-            std::atoi(entry->d_name) == ::getpid())
-            continue;
-        // "17 (kworker/0:1) R ..."
-        const auto stat = read_kernel_file("/proc/" + std::string(entry->d_name) + "/stat");
-        const auto end = stat ? stat->rfind(')') : std::string::npos;
-        if (end != std::string::npos && stat->compare(end, 3, ") R") == 0)
-            names += (names.empty() ? "" : ", ") + stat->substr(0, end + 1);
-    }
-    return names.empty() ? "tasks that were gone when they were looked at" : names;
+/// The first word of a template.
+[[nodiscard]] inline wire::template_booted booted_as_template() {
+    utsname names{};
+    ::uname(&names);
+    return {.ktstr_version = std::string(version), .kernel_release = names.release};
 }
 
 /// Mixes bytes that no other machine has into the kernel's generator and makes every CPU use them
@@ -95,20 +64,13 @@ namespace detail {
 /// Waits until nobody but this process has wanted a CPU for some moments in a row. Returns who still
 /// did when it was enough of waiting; empty: nobody.
 [[nodiscard]] inline std::string wait_for_rest() {
-    // No event says that a kernel has nothing left to do.
-    int quiet = 0;
-    for (int looks = 0; looks < 150; ++looks) {
-        const timespec moment{0, 30'000'000};
+    rest_watch watch;
+    for (;;) {
+        const auto moment = to_timespec(rest_watch::moment_ns);
         ::nanosleep(&moment, nullptr);
-        const auto text = read_kernel_file("/proc/loadavg");
-        const auto runnable = text ? runnable_tasks(*text) : std::nullopt;
-        if (!runnable)
-            return "nobody knows who, /proc/loadavg can't be read";
-        quiet = *runnable <= 1 ? quiet + 1 : 0;
-        if (quiet == 5)
-            return {};
+        if (auto said = watch.look())
+            return *std::move(said);
     }
-    return busy_tasks();
 }
 
 /// A socket on which a clone's host calls. vsock alone: a serial port stays open as it is.
@@ -171,19 +133,16 @@ namespace detail {
 
 }  // namespace detail
 
-/// The template's side of the link: that it booted, its work if it has any, what it is, that it rests;
-/// then it waits. Returns in a clone, with its link; `new_program` is called when bodies are to run in
-/// another program than the template's.
-[[nodiscard]] inline result<link> stand_by(unique_fd connected, bool vsock,
-                                           const wire::topology_proof& proof,
-                                           const std::function<result<void>()>& work,
-                                           const std::function<void(std::uint64_t)>& new_program) {
-    link builder(std::move(connected));
-    utsname names{};
-    ::uname(&names);
-    builder.send(wire::template_booted{.ktstr_version = std::string(version),
-                                       .kernel_release = names.release});
-    builder.send(proof);
+/// A clone, just woken.
+struct woken {
+    link to_host;
+    wire::resume order;
+};
+
+/// Says that the machine rests and waits, while it is saved, for the first word to a clone. Makes that
+/// one a machine of its own (wall clock, entropy).
+[[nodiscard]] inline result<woken> wait_while_saved(link builder, bool vsock,
+                                                    const wire::settled& word) {
     unique_fd listener;
     if (vsock) {
         auto opened = detail::listen_for_host();
@@ -191,31 +150,39 @@ namespace detail {
             return std::move(opened).error();
         listener = std::move(*opened);
     }
-    if (auto mounted = detail::mount_program(); !mounted)
-        return std::move(mounted).error();
-    if (auto done = work(); !done)
-        return std::move(done).error();
-    ::sync();
-    builder.send(wire::settled{detail::wait_for_rest()});
+    builder.send(word);
     if (vsock) {
         // The host closes first, so that no connection is saved half-open.
         while (builder.receive()) {
         }
         builder = link();
+    } else {
+        builder = std::move(builder).begin_again();
     }
     link reached;
-    const auto order = detail::wait_for_resume(builder, listener, reached);
+    auto order = detail::wait_for_resume(builder, listener, reached);
     const auto host_time = to_timespec(order.wall_clock_ns);
     ::clock_settime(CLOCK_REALTIME, &host_time);
     if (auto seeded = reseed(order.entropy); !seeded)
         return std::move(seeded).error();
-    // Not sooner: the kernel draws what it gives to the new program (where it lies, its canary).
-    if (order.program_size != 0)
-        new_program(order.program_size);
-    if (order.mount_files)
-        if (auto mounted = mount_files(); !mounted)
-            return std::move(mounted).error();
-    return std::move(vsock ? reached : builder).begin_again();
+    return woken{std::move(vsock ? reached : builder).begin_again(), std::move(order)};
+}
+
+/// The template's side of the link: that it booted, its work if it has any, what it is, that it rests;
+/// then it waits. Returns in a clone.
+[[nodiscard]] inline result<woken> stand_by(unique_fd connected, bool vsock,
+                                            const wire::topology_proof& proof,
+                                            const std::function<result<void>()>& work) {
+    link builder(std::move(connected));
+    builder.send(booted_as_template());
+    builder.send(proof);
+    if (auto mounted = detail::mount_program(); !mounted)
+        return std::move(mounted).error();
+    if (auto done = work(); !done)
+        return std::move(done).error();
+    ::sync();
+    const auto busy = detail::wait_for_rest();
+    return wait_while_saved(std::move(builder), vsock, {.busy = busy});
 }
 
 }  // namespace ktstr::guest

@@ -219,7 +219,7 @@ inline constexpr bool each_key_once<First, Rest...> =
     KEY(numa_nodes) KEY(llcs) KEY(cores) KEY(threads) KEY(memory_mib) KEY(topologies) \
     KEY(duration) KEY(timeout) KEY(cpu_budget) KEY(scheduler) KEY(schedulers) \
     KEY(staged) KEY(scheduler_args) KEY(kernel_args) KEY(tags) KEY(no_perf_mode) KEY(performance_mode) KEY(requires_steal) \
-    KEY(requires_kvm) KEY(host_only) KEY(expect_fail) KEY(no_clone)
+    KEY(requires_kvm) KEY(host_only) KEY(expect_fail) KEY(no_clone) KEY(fresh_scheduler)
 // clang-format on
 
 /// The keys. A base class rather than a namespace: class scope is searched before whatever a user

@@ -115,6 +115,11 @@ template <int Position>
 struct staged_have_programs {
     static_assert(Position < 0, "KTSTR_TEST: one of staged has no program that could be attached");
 };
+template <bool FreshScheduler, bool HasScheduler>
+struct fresh_scheduler_requires_scheduler {
+    static_assert(!FreshScheduler || HasScheduler,
+                  "KTSTR_TEST: fresh_scheduler requires a scheduler");
+};
 
 template <bool HasSchedulers, bool HasScheduler>
 struct schedulers_exclude_scheduler {
@@ -356,7 +361,7 @@ struct facts {
     bool has_budget;
     int budget;
     bool no_perf_mode, performance_mode, host_only, requires_steal, requires_kvm;
-    bool has_scheduler, has_schedulers, has_scheduler_args, has_staged;
+    bool has_scheduler, has_schedulers, has_scheduler_args, has_staged, fresh_scheduler;
     schedulers_seen schedulers;
     kernel_args_seen kernel_args;
 };
@@ -389,6 +394,7 @@ consteval facts facts_of(const test_spec& spec) {
             .has_schedulers = !spec.schedulers.empty(),
             .has_scheduler_args = !spec.scheduler_args.empty(),
             .has_staged = !spec.staged.empty(),
+            .fresh_scheduler = spec.fresh_scheduler,
             .schedulers = look_at_schedulers(spec),
             .kernel_args = look_at_kernel_args(spec)};
 }
@@ -414,6 +420,7 @@ struct rules
       staged_requires_scheduler<F.has_staged, F.schedulers.any_has_program>,
       staged_have_names_of_their_own<F.schedulers.staged_again_at>,
       staged_have_programs<F.schedulers.staged_nothing_at>,
+      fresh_scheduler_requires_scheduler<F.fresh_scheduler, F.schedulers.any_has_program>,
       schedulers_exclude_scheduler<F.has_schedulers, F.has_scheduler>,
       schedulers_have_different_names<F.schedulers.same_name_at>,
       schedulers_names_can_stand_in_a_tests_name<F.schedulers.bad_name_at>,

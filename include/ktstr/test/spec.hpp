@@ -62,6 +62,7 @@ struct test_spec {
     bool host_only = false;         ///< run the body on the host, without a machine
     bool expect_fail = false;       ///< a failed check is the pass, and a pass the failure
     bool no_clone = false;          ///< boot this test's machine cold
+    bool fresh_scheduler = false;   ///< attach the scheduler in this test's own machine
 
     /// The machine this test gets under a scheduler, dimension by dimension: its own word, else the
     /// scheduler's, else the default. `topologies` go before all of it.

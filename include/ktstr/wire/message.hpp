@@ -187,8 +187,9 @@ struct template_booted {
 /// A template has come to rest and may be saved.
 struct settled {
     static constexpr auto type = message_type::settled;
-    std::string busy;  ///< who still wanted a CPU when its time was over; empty: nobody
-    auto fields(auto& f) { return f(busy); }
+    std::string busy{};   ///< who still wanted a CPU when its time was over; empty: nobody
+    std::string fault{};  ///< why it is no template; empty: it is one
+    auto fields(auto& f) { return f(busy, fault); }
 };
 
 // ---- host to guest ---------------------------------------------------------------------------
@@ -210,7 +211,12 @@ struct resume {
     /// Bytes of the program on the clone's first disk, in which bodies run; 0: they run in the one that
     /// booted the template.
     std::uint64_t program_size = 0;
-    auto fields(auto& f) { return f(wall_clock_ns, entropy, mount_files, program_size); }
+    /// It is to be a template itself: it says that it is up, takes an order of which it only starts the
+    /// scheduler, comes to rest and waits again.
+    bool becomes_template = false;
+    auto fields(auto& f) {
+        return f(wall_clock_ns, entropy, mount_files, program_size, becomes_template);
+    }
 };
 
 /// A scheduler that a body may attach instead of the test's.
@@ -238,9 +244,11 @@ struct run_test {
     /// Of a scheduler that the kernel has built in: "PATH=TEXT" each.
     std::vector<std::string> enable{}, disable{};
     std::vector<std::string> sysctls{};  ///< "kernel.NAME=VALUE", set before it or the body starts
+    bool attached = false;  ///< the scheduler runs since the template, with just these arguments
     auto fields(auto& f) {
         return f(name, topology, distances, seed, duration_ms, timeout_ms, dilation, prove_topology,
-                 scheduler, scheduler_args, scheduler_name, staged, enable, disable, sysctls);
+                 scheduler, scheduler_args, scheduler_name, staged, enable, disable, sysctls,
+                 attached);
     }
 };
 

@@ -11,7 +11,7 @@ namespace ktstr::wire {
 
 /// Raised by every change of a frame's or a message's layout. Both sides must agree exactly; a
 /// mismatch is refused in the handshake with both numbers in the message.
-inline constexpr std::uint32_t protocol_version = 7;
+inline constexpr std::uint32_t protocol_version = 8;
 
 /// First four bytes of every frame, "KTR1" as stored (little-endian).
 inline constexpr std::uint32_t frame_magic = 0x3152544bU;

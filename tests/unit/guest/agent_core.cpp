@@ -100,6 +100,7 @@ struct fake : agent_deeds {
     [[nodiscard]] bool body_is_elsewhere() const override { return elsewhere; }
     [[nodiscard]] result<void> begin_body(const wire::run_test&) override { return start("body"); }
     void kill_body() override { did.emplace_back("kill body"); }
+    void repeat_first_words() override { did.emplace_back("first words"); }
     void end_children() override { did.emplace_back("end children"); }
     [[nodiscard]] result<void> start_command(const wire::run_command&) override {
         return start("command");
@@ -138,6 +139,25 @@ struct trial {
         core.on_scheduler_news({.what = scx_news::kind::attached, .name = std::move(name)});
         return *this;
     }
+    /// A template with the scheduler attached, which takes 5 ns.
+    trial& becomes_template() {
+        core.become_template();
+        ordered("/s");
+        deeds.now += 5;
+        return attaches();
+    }
+    /// Its clone, with an order like the template's.
+    trial& wakes(std::vector<std::string> arguments = {}, bool attached = true) {
+        core.wake();
+        return hears(wire::welcome{})
+            .hears(wire::run_test{.name = "t",
+                                  .topology = one_cpu,
+                                  .timeout_ms = 100'000,
+                                  .prove_topology = false,
+                                  .scheduler = "/s",
+                                  .scheduler_args = std::move(arguments),
+                                  .attached = attached});
+    }
     trial& is_leaving() {
         core.on_scheduler_news({.what = scx_news::kind::leaving});
         return *this;
@@ -174,6 +194,13 @@ struct trial {
                 break;
             case agent_phase::attaching:
                 welcomed().ordered("/s");
+                break;
+            case agent_phase::resting:
+                becomes_template();
+                break;
+            case agent_phase::doubting:
+                becomes_template().core.on_scheduler_end("was killed by SIGKILL");
+                wakes();
                 break;
             case agent_phase::arriving:
                 deeds.elsewhere = true;
@@ -223,9 +250,9 @@ struct trial {
 };
 
 constexpr agent_phase all_phases[] = {
-    agent_phase::greeting,  agent_phase::idle,     agent_phase::command,
-    agent_phase::attaching, agent_phase::arriving, agent_phase::body,
-    agent_phase::cutting,   agent_phase::settling, agent_phase::finished};
+    agent_phase::greeting, agent_phase::idle,     agent_phase::command, agent_phase::attaching,
+    agent_phase::doubting, agent_phase::arriving, agent_phase::body,    agent_phase::cutting,
+    agent_phase::settling, agent_phase::finished};
 
 const wire::outcome passed{.verdict = verdict::pass, .reason = reason::none};
 
@@ -669,6 +696,143 @@ TEST_CASE("ends that are too many to be kept stay a failure", "[agent]") {
     CHECK(asks.deeds.answers.size() == scheduler_core::most_buried + 1);
     asks.core.on_body_end(passed);
     CHECK(asks.outcome().reason == reason::scheduler_exit);
+}
+
+TEST_CASE("a template attaches a scheduler, and says nothing of it", "[agent][attached]") {
+    trial t;
+    t.core.become_template();
+    t.hears(wire::run_test{
+        .name = "t", .timeout_ms = 100'000, .scheduler = "/s", .sysctls = {"a.b=1"}});
+    CHECK(t.deeds.did == std::vector<std::string>{"sysctl a.b=1", "scheduler"});
+    CHECK_FALSE(t.core.rests());
+    t.attaches();
+    CHECK(t.core.rests());
+    CHECK(t.core.fault().empty());
+    CHECK(t.deeds.timer_ns == 0);
+    CHECK(t.deeds.sent.empty());
+    CHECK(t.times("body") == 0);
+
+    // It ends while the machine comes to rest.
+    t.is_leaving();
+    CHECK_FALSE(t.core.rests());
+    t.ends(scx_exit_kind::error, "runtime error", "why");
+    CHECK(t.core.fault() == "the scheduler simple ended: runtime error: why");
+    CHECK(t.deeds.sent.empty());
+
+    trial refuses, late, no_sysctl, no_body;
+    refuses.core.become_template();
+    refuses.ordered("/s").core.on_scheduler_end("exited with status 1");
+    CHECK_FALSE(refuses.core.rests());
+    CHECK(refuses.core.phase() == agent_phase::finished);
+    CHECK(refuses.core.fault() ==
+          "the scheduler /s was not attached, and its process exited with status 1");
+    CHECK(refuses.deeds.sent.empty());
+
+    late.core.become_template();
+    late.ordered("/s").deeds.now += 100'000'000'000U;
+    late.core.on_timer();
+    CHECK(late.core.fault().find("was not attached in 100000 ms") != std::string::npos);
+    CHECK(late.times("drop scheduler") == 1);
+
+    no_sysctl.deeds.startable = false;
+    no_sysctl.core.become_template();
+    no_sysctl.hears(wire::run_test{.scheduler = "/s", .sysctls = {"a.b=1"}});
+    CHECK(no_sysctl.core.fault().find("sysctl a.b=1") != std::string::npos);
+
+    no_body.becomes_template().core.on_body_end(
+        {.verdict = verdict::inconclusive, .reason = reason::infrastructure, .message = "gone"});
+    CHECK_FALSE(no_body.core.rests());
+    CHECK(no_body.core.fault() == "gone");
+
+    trial confused;
+    confused.becomes_template().hears(wire::welcome{});
+    CHECK(confused.core.left());
+    CHECK(confused.core.fault() == "the host sent a welcome (while the scheduler starts)");
+}
+
+TEST_CASE("a clone proves the scheduler of its template before the body", "[agent][attached]") {
+    trial t;
+    t.becomes_template();
+    t.deeds.counters = {"SCX_EV_BYPASS_ACTIVATE 3"};
+    t.deeds.now += 1'000'000'000'000U;
+    t.wakes();
+    CHECK(t.core.phase() == agent_phase::body);
+    CHECK(t.times("scheduler") == 1);
+    CHECK(t.times("first words") == 1);
+    CHECK(t.said<wire::stage>().at(0).at == wire::guest_stage::starting_scheduler);
+    t.deeds.counters = {"SCX_EV_BYPASS_ACTIVATE 4"};
+    t.core.on_body_end(passed);
+    CHECK(t.outcome().verdict == verdict::pass);
+    const auto facts = t.said<wire::scheduler_facts>().at(0);
+    CHECK(facts.ops == "simple");
+    CHECK_FALSE(facts.attach_ns);  // not zero: this test attached nothing
+    CHECK(facts.counters == std::vector<std::string>{"SCX_EV_BYPASS_ACTIVATE 1"});
+    CHECK_FALSE(facts.ended);
+
+    // All that a body can do it can do there.
+    trial again;
+    again.becomes_template().wakes().core.on_ask_deed(1, scheduler_deed::restart, 0);
+    again.unregisters().core.on_scheduler_end("exited with status 0");
+    again.attaches();
+    CHECK(again.deeds.answers == std::vector<std::string>{"1 done"});
+    again.core.on_body_end(passed);
+    CHECK(again.outcome().verdict == verdict::pass);
+    CHECK_FALSE(again.said<wire::scheduler_facts>().at(0).attach_ns);
+
+    trial ends;
+    ends.becomes_template().wakes().is_leaving().ends(scx_exit_kind::error, "runtime error", "why");
+    ends.core.on_body_end(passed);
+    CHECK(ends.outcome().message == "the scheduler simple ended: runtime error: why");
+}
+
+TEST_CASE("a scheduler that was gone when its clone woke is a verdict without a body",
+          "[agent][attached]") {
+    const auto refused = [](trial& t, const char* words) {
+        CHECK(t.outcome().reason == reason::scheduler_exit);
+        CHECK(t.outcome().message.find(words) != std::string::npos);
+        CHECK(t.times("body") == 0);
+    };
+    // Before the first word to the clone, all of it or its beginning.
+    trial ended, leaving, process, never, state, name, late;
+    ended.becomes_template()
+        .is_leaving()
+        .ends(scx_exit_kind::error, "runtime error", "why")
+        .wakes();
+    refused(ended, "the scheduler simple ended: runtime error: why");
+
+    leaving.becomes_template().is_leaving().wakes();
+    CHECK(leaving.core.phase() == agent_phase::doubting);
+    leaving.ends(scx_exit_kind::error_stall, "runnable task stall");
+    refused(leaving, "the scheduler simple ended: runnable task stall");
+
+    process.reaches(agent_phase::doubting);
+    process.unregisters();
+    refused(process, "unregistered from user space; its process was killed by SIGKILL");
+
+    never.reaches(agent_phase::doubting).rings();
+    refused(never, "the kernel still has it attached");
+
+    late.becomes_template().is_leaving().wakes().rings();
+    refused(late, "is being ended by the kernel, which has not said why");
+
+    // No event came.
+    state.becomes_template().deeds.state = "disabled";
+    state.wakes();
+    refused(state, "is 'disabled'");
+    name.becomes_template().deeds.ops = "another";
+    name.wakes();
+    refused(name, "was attached in this machine's template, and in the machine 'another' is");
+}
+
+TEST_CASE("a template's scheduler is for the tests that want just that", "[agent][attached]") {
+    trial arguments, none, not_there;
+    arguments.becomes_template().wakes({"--other"});
+    none.becomes_template().wakes({}, false);
+    not_there.wakes();
+    for (auto* const t : {&arguments, &none, &not_there}) {
+        CHECK(t->outcome().reason == reason::infrastructure);
+        CHECK(t->times("body") == 0);
+    }
 }
 
 TEST_CASE("a scheduler of the body's own is not taken for the test's", "[agent]") {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <ktstr/host/clone/attached_template.hpp>
 #include <ktstr/host/clone/machine_template.hpp>
 #include <ktstr/host/clone/payload.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
@@ -91,6 +92,50 @@ TEST_CASE("whatever changes a machine changes its template's key", "[clone]") {
     CHECK(*template_key(request) != *own);
     request.machine.kernel = "/no/such/kernel";
     CHECK_FALSE(template_key(request));
+}
+
+TEST_CASE("whatever is attached in a template is in its key", "[clone]") {
+    wire::run_test order{.scheduler = "/ktstr/scheduler",
+                         .scheduler_args = {"--slice", "5"},
+                         .sysctls = {"kernel.a=1"}};
+    const auto key = attached_key("plain", "files", order);
+    CHECK(attached_key("another", "files", order) != key);
+    CHECK(attached_key("plain", "rebuilt", order) != key);
+    using change = std::function<void(wire::run_test&)>;
+    const std::vector<change> other{
+        [](auto& o) { o.scheduler_args[1] = "6"; },
+        [](auto& o) { o.scheduler_args = {"--slice5"}; },
+        [](auto& o) { o.scheduler_args = {"--slice 5"}; },
+        [](auto& o) { o.scheduler_args.emplace_back(); },
+        [](auto& o) {
+            o.scheduler_args = {"--slice", "5", "kernel.a=1"};
+            o.sysctls.clear();
+        },
+        [](auto& o) { o.sysctls = {"kernel.a=2"}; },
+        [](auto& o) { o.sysctls.clear(); },
+    };
+    for (std::size_t i = 0; i < other.size(); ++i) {
+        INFO("change " << i);
+        auto changed = order;
+        other[i](changed);
+        CHECK(attached_key("plain", "files", changed) != key);
+    }
+    // Which test it is for does not matter.
+    order.name = "another test";
+    order.scheduler_name = "another name";
+    order.timeout_ms = 5;
+    CHECK(attached_key("plain", "files", order) == key);
+}
+
+TEST_CASE("what is known of an attach is told to later runs", "[clone]") {
+    const scratch_directory scratch;
+    const cache in(scratch.path() / "cache");
+    CHECK_FALSE(attached_before(in, "k"));
+    remember_attached(in, "k", "", "simple attached");
+    CHECK(attached_before(in, "k") == "");
+    CHECK_FALSE(attached_before(in, "other"));
+    remember_attached(in, "k", "it did not come to rest", "simple attached");
+    CHECK(attached_before(in, "k") == "it did not come to rest");
 }
 
 TEST_CASE("a disk has room, and grows in steps", "[clone]") {

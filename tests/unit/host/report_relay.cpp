@@ -275,6 +275,7 @@ TEST_CASE("the end of an attempt is refused when it can't be so", "[relay]") {
     refused("dilation", 1e300);
     refused("kernel", 7);
     refused("boot", "warm");
+    refused("attach", "boot");
     refused("start_s", json::array());
     refused("checks", -1);
     refused("checks", 1.5);

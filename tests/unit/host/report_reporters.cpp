@@ -92,28 +92,12 @@ TEST_CASE("the JSON test event has exactly the contract's fields in its order", 
     bare.name = "bare";
     bare.dilation = std::numeric_limits<double>::quiet_NaN();
     json.on(bare);
-    const std::vector<std::string> fields{"event",
-                                          "name",
-                                          "test",
-                                          "verdict",
-                                          "reason",
-                                          "message",
-                                          "attempt",
-                                          "accel",
-                                          "dilation",
-                                          "scheduler",
-                                          "kernel",
-                                          "topology",
-                                          "seed",
-                                          "boot",
-                                          "start_s",
-                                          "body_s",
-                                          "total_s",
-                                          "checks",
-                                          "steal_guest_ticks",
-                                          "steal_host_ns",
-                                          "mask",
-                                          "artifacts"};
+    const std::vector<std::string> fields{
+        "event",         "name",     "test",     "verdict",  "reason",
+        "message",       "attempt",  "accel",    "dilation", "scheduler",
+        "kernel",        "topology", "seed",     "boot",     "attach",
+        "start_s",       "body_s",   "total_s",  "checks",   "steal_guest_ticks",
+        "steal_host_ns", "mask",     "artifacts"};
     for (const auto& text : writes) {
         std::vector<std::string> keys;
         const auto object = nlohmann::ordered_json::parse(text);
@@ -124,8 +108,8 @@ TEST_CASE("the JSON test event has exactly the contract's fields in its order", 
     // What nobody measured is null, not zero, and a pass has no reason.
     const auto unknown = nlohmann::json::parse(writes[1]);
     for (const char* key : {"reason", "message", "accel", "dilation", "scheduler", "kernel",
-                            "topology", "seed", "boot", "start_s", "body_s", "total_s", "checks",
-                            "steal_guest_ticks", "steal_host_ns", "mask", "artifacts"})
+                            "topology", "seed", "boot", "attach", "start_s", "body_s", "total_s",
+                            "checks", "steal_guest_ticks", "steal_host_ns", "mask", "artifacts"})
         CHECK(unknown[key].is_null());
     CHECK(unknown["attempt"] == 1);
 }

@@ -55,6 +55,7 @@ inline test_finished finished(std::string name, verdict result, reason why, std:
     e.topology = "1n2l4c1t";
     e.seed = 42;
     e.boot = "clone";
+    e.attach = "template";
     e.start_s = 0.12;
     e.body_s = 5.0104999;
     e.total_s = 5.2;
@@ -150,7 +151,7 @@ inline void sample_run(reporter& report) {
     for (const std::string name : {"steal_a", "steal_b"}) {
         auto skipped =
             finished(name, verdict::skip, reason::requirement, "no steal time under tcg");
-        skipped.accel = skipped.kernel = skipped.boot = std::nullopt;
+        skipped.accel = skipped.kernel = skipped.boot = skipped.attach = std::nullopt;
         skipped.dilation = skipped.start_s = skipped.body_s = skipped.total_s = std::nullopt;
         skipped.checks = std::nullopt;
         finish(skipped);

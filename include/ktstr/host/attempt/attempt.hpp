@@ -307,7 +307,9 @@ private:
             case wire::guest_stage::proving_topology:
                 return tell_stage("prove topology");
             case wire::guest_stage::starting_scheduler:
-                tell_stage("start scheduler " + scheduler_command());
+                tell_stage(
+                    (order_.test.attached ? "find attached scheduler " : "start scheduler ") +
+                    scheduler_command());
                 return enter(attempt_phase::preparing,
                              body_limit_ + scaled(stage_limits::attaching));
             case wire::guest_stage::body:

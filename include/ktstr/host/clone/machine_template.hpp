@@ -11,6 +11,7 @@
 #include <ktstr/host/machine/boot_limit.hpp>
 #include <ktstr/host/machine/machine_driver.hpp>
 #include <ktstr/host/machine/running_machine.hpp>
+#include <ktstr/host/text/utf8.hpp>
 #include <ktstr/host/vm/host_tsc.hpp>
 #include <ktstr/host/vm/machine.hpp>
 #include <ktstr/host/vm/qemu_args.hpp>
@@ -42,6 +43,7 @@ namespace ktstr::host {
 
 struct machine_template {
     std::string key;
+    std::string_view kind;                   ///< of the cache
     std::vector<std::filesystem::path> ram;  ///< one file for each node
     std::filesystem::path state;
     std::string program_id;  ///< the test program that booted it, by content
@@ -81,7 +83,10 @@ struct template_request {
     std::string host_kvm = kvm_of_host();
     double slowdown = 1;
     std::vector<int> process_cpus = {};  ///< host CPUs it boots on; empty: any
-    std::chrono::milliseconds work{};    ///< at most, for what it does before it rests
+    /// It begins as a clone of this one, and has a scheduler attached when it is saved; absent: it boots.
+    std::optional<machine_template> base = {};
+    wire::run_test attach = {};        ///< which scheduler, and what it needs
+    std::chrono::milliseconds work{};  ///< at most, for what it does before it rests
     int stop_fd = -1;
     injected_faults faults = {};
 };
@@ -160,6 +165,9 @@ inline result<void> add_file(content_hash& hash, const std::filesystem::path& pa
     return text;
 }
 
+/// Of one whose scheduler never lets it.
+inline constexpr std::string_view never_rests = "it did not come to rest";
+
 namespace detail {
 
 /// Boots the machine, waits until it says that it rests, and saves it. A machine whose kernel complained
@@ -176,31 +184,36 @@ public:
              .qemu = request_.qemu.path,
              .links = request_.links,
              .private_dir = request_.private_dir,
-             .name = "template",
+             .name = std::string(name()),
              .process_cpus = request_.process_cpus,
+             .state = attaches() ? request_.base->state : std::filesystem::path(),
+             .directory = attaches() ? request_.base->directory : nullptr,
+             .mount_files = attaches(),
+             .becomes_template = attaches(),
              .slowdown = request_.slowdown,
-             .frozen = request_.faults.has(fault::freeze_qemu_at_start, "template")},
+             .frozen = request_.faults.has(fault::freeze_qemu_at_start, name())},
             command_line);
         if (!started)
             return std::move(started).error();
         vm_ = std::move(*started);
         if (auto going = vm_->go(); !going)
             return going;
-        limit_ = request_.faults.boot_limit("template")
-                     .value_or(boot_limit(machine_.accel, machine_.topology.total_cpus(),
-                                          request_.slowdown) +
-                               request_.work);
+        limit_ = request_.faults.boot_limit(name()).value_or(
+            boot_limit(machine_.accel, machine_.topology.total_cpus(), request_.slowdown) +
+            request_.work);
         deadline_ = clock::now() + limit_;
         state_path_ = state;
         machine_driver driver(*vm_, request_.stop_fd);
         driver_ = &driver;
-        driver.disturb(request_.faults, "template", machine_driver::moment::boot);
+        driver.disturb(request_.faults, name(), machine_driver::moment::boot);
         driver.run(*this);
         vm_->end(saved_);
         console();
         if (refused_)
-            return plain_error("boot a template of", std::string(to_text(machine_.topology)),
-                               *refused_);
+            return plain_error(attaches() ? "make a template with " +
+                                                request_.attach.scheduler_name + " attached, of"
+                                          : "boot a template of",
+                               std::string(to_text(machine_.topology)), *refused_);
         if (failed_)
             return *std::move(failed_);
         return {};
@@ -210,6 +223,12 @@ public:
     [[nodiscard]] const std::string& busy() const noexcept { return busy_; }
 
 private:
+    [[nodiscard]] bool attaches() const { return request_.base.has_value(); }
+    /// In process lists, and for faults that are to strike it.
+    [[nodiscard]] std::string_view name() const {
+        return attaches() ? "attached-template" : "template";
+    }
+
     [[nodiscard]] bool done() const override { return saved_ || refused_ || failed_; }
     [[nodiscard]] clock::time_point wake() const override { return deadline_; }
 
@@ -217,7 +236,12 @@ private:
         if (refused_)
             return;
         const auto words = vm_->last_words();
-        refused_ = std::move(why) + (words.empty() ? "" : ": ") + words;
+        refuse_with(std::move(why) + (words.empty() ? "" : ": ") + words);
+    }
+    /// Where nobody's last words say more.
+    void refuse_with(std::string why) {
+        if (!refused_)
+            refused_ = std::move(why);
     }
 
     void tick() override {
@@ -243,6 +267,10 @@ private:
                               (booted ? std::to_string(booted->version) : "?") +
                               " and this program speaks " + std::to_string(wire::protocol_version));
             booted_ = true;
+            if (attaches()) {
+                proved_ = true;  // what it is a clone of was
+                vm_->link().send(request_.attach);
+            }
         } else if (!booted_) {
             refuse("it sent something before it said that it had booted");
         } else if (f.type == wire::message_type::topology_proof) {
@@ -254,6 +282,13 @@ private:
             const auto settled = wire::decode<wire::settled>(f.payload);
             if (!settled || !proved_)
                 return refuse("it did not prove its topology");
+            if (!settled->fault.empty())
+                return refuse_with(valid_utf8(settled->fault.substr(0, 1000)));
+            // A clone of the other kind is busy for a moment. This scheduler would be for ever, and each test
+            // would begin at another point of what it does.
+            if (attaches() && !settled->busy.empty())
+                return refuse_with(std::string(never_rests) + ": " +
+                                   valid_utf8(settled->busy.substr(0, 300)));
             rested_ = true;
             busy_ = settled->busy.substr(0, 300);
         } else {
@@ -270,6 +305,9 @@ private:
     void console() override {
         if (vm_->console().sign())
             refuse("its kernel is not well");
+        // Each test under the scheduler has to hear that, and a clone never would.
+        else if (const auto& warned = vm_->console().warning_line(); attaches() && !warned.empty())
+            refuse_with("its kernel warned: " + warned);
     }
     void kvm_died() override { refuse("KVM died under it: " + vm_->kvm_last_words()); }
     void ended(std::optional<int> status) override {
@@ -282,14 +320,13 @@ private:
     /// no more patience than before.
     void save() {
         saving_ = true;
-        limit_ = request_.faults.save_limit("template")
-                     .value_or(std::chrono::milliseconds(
-                         static_cast<std::int64_t>(60'000 * std::max(request_.slowdown, 1.0))));
+        limit_ = request_.faults.save_limit(name()).value_or(std::chrono::milliseconds(
+            static_cast<std::int64_t>(60'000 * std::max(request_.slowdown, 1.0))));
         deadline_ = clock::now() + limit_;
         if (auto begun = begin_save(); !begun)
             return fail(std::move(begun).error());
         driver_->watch(stream_.get());
-        driver_->disturb(request_.faults, "template", machine_driver::moment::save);
+        driver_->disturb(request_.faults, name(), machine_driver::moment::save);
     }
 
     [[nodiscard]] result<void> begin_save() {
@@ -364,6 +401,25 @@ private:
     bool closed_ = false;
 };
 
+inline std::string ram_name(int node) {
+    return "ram" + std::to_string(node);
+}
+
+/// An entry of the cache as a template.
+inline machine_template template_in(const cache_entry& entry, const std::string& key,
+                                    std::string_view kind, int nodes) {
+    machine_template ready;
+    ready.key = key;
+    ready.kind = kind;
+    ready.state = entry.path / "state";
+    ready.program_id = read_text(entry.path / "program").value_or("");
+    for (int node = 0; node < nodes; ++node)
+        ready.ram.push_back(entry.path / ram_name(node));
+    ready.in_use = entry.in_use;
+    ready.directory = entry.directory;
+    return ready;
+}
+
 }  // namespace detail
 
 /// The template for a kind of machine, from the cache or freshly booted. `key` is the request's
@@ -373,7 +429,6 @@ private:
     const progress_callback& progress,
     const std::function<result<std::filesystem::path>()>& boot_image, std::uint64_t cache_limit) {
     const int nodes = request.machine.topology.numa_nodes;
-    const auto ram_name = [](int node) { return "ram" + std::to_string(node); };
     cache::make_options options;
     options.what = "the template of " + std::string(to_text(request.machine.topology));
     options.progress = progress;
@@ -392,7 +447,7 @@ private:
             if (m.accel == accelerator::tcg)
                 m.tsc_khz = host_tsc_khz();
             for (int node = 0; node < nodes; ++node)
-                m.ram.push_back(directory / ram_name(node));
+                m.ram.push_back(directory / detail::ram_name(node));
             // As large as the clones' and never read, but for a look for partitions.
             const auto files = request.private_dir / ("disk-" + key);
             const unique_fd disk(
@@ -424,15 +479,7 @@ private:
         return entry.error();
     if (made)
         in.evict(template_kind, cache_limit);
-    machine_template ready;
-    ready.key = key;
-    ready.state = entry->path / "state";
-    ready.program_id = detail::read_text(entry->path / "program").value_or("");
-    for (int node = 0; node < nodes; ++node)
-        ready.ram.push_back(entry->path / ram_name(node));
-    ready.in_use = entry->in_use;
-    ready.directory = entry->directory;
-    return ready;
+    return detail::template_in(*entry, key, template_kind, nodes);
 }
 
 }  // namespace ktstr::host

@@ -27,8 +27,9 @@ struct payload {
     std::filesystem::path files;           ///< and of the second
     std::array<std::uint64_t, 2> sizes{};  ///< theirs, bytes; as those of the template
     std::uint64_t unpacked =
-        0;                ///< bytes the whole guest tree takes, in steps; for the memory rule
-    std::string base_id;  ///< identity of the libraries and modules below it
+        0;                 ///< bytes the whole guest tree takes, in steps; for the memory rule
+    std::string files_id;  ///< content of the second disk
+    std::string base_id;   ///< identity of the libraries and modules below it
     std::shared_ptr<unique_fd> in_use;
 };
 
@@ -144,6 +145,9 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
     for (const manifest_file& file : entry->content.files)
         if (file.path == "program" || file.path == "files")
             ready.sizes[file.path == "program" ? 0 : 1] = file.size;
+    for (const manifest_file& file : entry->content.files)
+        if (file.path == "files")
+            ready.files_id = file.hash;
     return ready;
 }
 

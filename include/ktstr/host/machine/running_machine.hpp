@@ -51,9 +51,10 @@ struct machine_request {
     std::filesystem::path state = {};    ///< of a clone: what its devices begin with
     std::shared_ptr<unique_fd> directory = {};  ///< of a clone: the template that was obtained
     std::uint64_t program_size = 0;             ///< of a clone, see wire::resume
-    bool mount_files = false;  ///< of a clone: it needs the files of its second disk
-    double slowdown = 1;       ///< of this host against a real one, when it is an emulated machine
-    bool frozen = false;       ///< test-only: QEMU is stopped before it has said anything
+    bool mount_files = false;       ///< of a clone: it needs the files of its second disk
+    bool becomes_template = false;  ///< of a clone, see wire::resume
+    double slowdown = 1;  ///< of this host against a real one, when it is an emulated machine
+    bool frozen = false;  ///< test-only: QEMU is stopped before it has said anything
 };
 
 namespace detail {
@@ -295,7 +296,8 @@ private:
     [[nodiscard]] result<wire::resume> first_word() const {
         wire::resume order{.wall_clock_ns = now_ns(CLOCK_REALTIME),
                            .mount_files = mount_files_,
-                           .program_size = program_size_};
+                           .program_size = program_size_,
+                           .becomes_template = becomes_template_};
         order.entropy.resize(64);
         // Without it two clones would draw the same numbers.
         if (::getrandom(order.entropy.data(), order.entropy.size(), 0) !=
@@ -326,6 +328,7 @@ private:
             clone_ = true;
             program_size_ = request.program_size;
             mount_files_ = request.mount_files;
+            becomes_template_ = request.becomes_template;
         }
         std::array<int, 2> qmp_pair{}, console_pair{}, errors{};
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp_pair.data()) != 0 ||
@@ -351,7 +354,8 @@ private:
             for (const auto& copy : copies)
                 ::unlink(copy.c_str());
         });
-        if (machine.boot == host::machine::boot_kind::clone && machine.on_emulated_host)
+        if (machine.boot == host::machine::boot_kind::clone && machine.on_emulated_host &&
+            !machine.keeps_memory)
             for (auto& ram : machine.ram) {
                 const auto& copy =
                     copies.emplace_back(request.private_dir / ("ram-" + std::to_string(::gettid()) +
@@ -422,6 +426,7 @@ private:
     unique_fd state_;
     std::uint64_t program_size_ = 0;
     bool mount_files_ = false;
+    bool becomes_template_ = false;
     bool clone_ = false;
     std::chrono::milliseconds patience_{};
     int calls_ = 0;

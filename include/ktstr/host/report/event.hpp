@@ -210,7 +210,8 @@ struct test_finished {
     std::optional<std::string> kernel;
     std::optional<std::string> topology;
     std::optional<std::uint64_t> seed;
-    std::optional<std::string> boot;  ///< clone or cold
+    std::optional<std::string> boot;    ///< clone or cold
+    std::optional<std::string> attach;  ///< where the scheduler was attached: template or test
     std::optional<double> start_s;
     std::optional<double> body_s;
     std::optional<double> total_s;
@@ -249,6 +250,7 @@ struct test_finished {
         f({"topology", in_json | in_junit | in_tap}, e.topology);
         f({"seed", in_json | in_junit | in_tap}, e.seed);
         f({"boot", in_json | in_relay | in_junit}, e.boot);
+        f({"attach", in_json | in_relay | in_junit}, e.attach);
         f({"start_s", in_json | in_relay}, e.start_s);
         f({"body_s", in_json | in_relay}, e.body_s);
         f({"total_s", in_json | in_relay}, e.total_s);

@@ -219,6 +219,8 @@ private:
                 fields.refuse("verdict", "and reason do not belong together");
             if (e.boot && *e.boot != "clone" && *e.boot != "cold")
                 fields.refuse("boot", "is neither clone nor cold");
+            if (e.attach && *e.attach != "template" && *e.attach != "test")
+                fields.refuse("attach", "is neither template nor test");
         }
         if constexpr (std::is_same_v<Event, metric_measured>)
             if (metric_fault({e.name, e.value, e.unit, e.better}) != nullptr)

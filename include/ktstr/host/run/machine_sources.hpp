@@ -89,6 +89,11 @@ public:
     }
 
     /// See clone_sources.
+    void expect(const cell_list& cells, bool repeated) { clones_.expect(cells, repeated); }
+    void was_attached(const machine_source& source) { clones_.was_attached(source.clone); }
+    [[nodiscard]] std::string distrust_attached(machine_source& source, const std::string& what) {
+        return clones_.distrust_attached(source.clone, what);
+    }
     [[nodiscard]] std::string distrust(machine_source& source, const std::string& what) {
         return clones_.distrust(source.clone, what);
     }

@@ -49,7 +49,9 @@ public:
           shares_(shares),
           say_(std::move(say)),
           machines_(wanted, setup, private_dir_, stop_fd, say_),
-          accel_(setup.host.accel) {}
+          accel_(setup.host.accel) {
+        machines_.expect(cells, attempts(attempt_policy::of(wanted)).repeats());
+    }
 
     /// Runs them all. Returns why tests were left out, if some were.
     [[nodiscard]] std::optional<std::string> run() {
@@ -172,6 +174,16 @@ private:
                     : "the clone could not be started (" + what + "); " + machines_.trust(*source);
             return run_attempt(one, attempt, beside, &why);
         }
+        if (done.remains.lost_before_body)
+            notes.push_back(
+                "the scheduler was attached in the machine's template and had ended when "
+                "the body was to begin; " +
+                machines_.distrust_attached(*source, done.event.message));
+        else if (source->is_clone() && done.remains.attached)
+            machines_.was_attached(*source);
+        if (source->is_clone() && !source->clone.why_attaches.empty())
+            notes.push_back("the scheduler was attached by the test itself: " +
+                            source->clone.why_attaches);
         blame_kvm(request, done);
         if (done.remains.kvm_died) {
             remember_kvm_failure(setup_.host.cache_root, done.event.message);
@@ -272,6 +284,7 @@ private:
             request.clone_state = source.clone.source.state;
             request.clone_directory = source.clone.source.directory;
             request.program_size = source.clone.program_size;
+            request.scheduler_attached = source.clone.attached;
         }
         return request;
     }

@@ -11,6 +11,7 @@
 #include <ktstr/host/attempt/judge.hpp>
 #include <ktstr/host/attempt/scheduler_notes.hpp>
 #include <ktstr/host/cell/cell.hpp>
+#include <ktstr/host/cell/scheduler_order.hpp>
 #include <ktstr/host/cli/fault.hpp>
 #include <ktstr/host/initramfs/test_program.hpp>
 #include <ktstr/host/link/host_link.hpp>
@@ -64,6 +65,7 @@ struct session_request {
     std::filesystem::path clone_state = {};  ///< of the template, when the machine is a clone
     std::shared_ptr<unique_fd> clone_directory = {};
     std::uint64_t program_size = 0;          ///< of a clone, see wire::resume
+    bool scheduler_attached = false;         ///< in the template, when the machine is a clone
     std::filesystem::path own_program = {};  ///< what the keeper of a host_only body is called
     std::filesystem::path private_dir = {};
     std::uint64_t host_calibration_ns = 1;
@@ -83,7 +85,8 @@ struct session_request {
             .directory = request.clone_directory,
             .program_size = request.program_size,
             .mount_files =
-                request.cell.scheduler->has_program() || request.cell.scheduler->files.size() > 0,
+                !request.scheduler_attached &&
+                (request.cell.scheduler->has_program() || request.cell.scheduler->files.size() > 0),
             .slowdown = request.slowdown,
             .frozen = request.faults.has(fault::freeze_qemu_at_start, request.cell.name)};
 }
@@ -97,8 +100,10 @@ struct session_remains {
     std::string scheduler;  ///< how it ended, with the kernel's dump
     bool interrupted = false;
     bool kvm_died = false;
-    bool said_hello = false;       ///< the guest came up
-    bool blames_template = false;  ///< it did not, although it was let go or QEMU had its state
+    bool said_hello = false;        ///< the guest came up
+    bool blames_template = false;   ///< it did not, although it was let go or QEMU had its state
+    bool attached = false;          ///< the scheduler, by the test itself
+    bool lost_before_body = false;  ///< the one that the template had attached
 };
 
 struct session_result {
@@ -122,6 +127,8 @@ public:
             e.accel = std::string(to_text(request_.machine->accel));
             e.kernel = valid_utf8(request_.kernel_release);
             e.boot = request_.clone_state.empty() ? "cold" : "clone";
+            if (request_.cell.scheduler->has_program())
+                e.attach = request_.scheduler_attached ? "template" : "test";
         }
         events_(started_event(request_.cell, request_.attempt));
         if (auto started = request_.machine ? start_machine(std::move(prepared)) : start_keeper();
@@ -181,24 +188,9 @@ private:
         if (one.has_machine()) {
             order.scheduler = one.scheduler->name;
             order.min_kernel = one.scheduler->min_kernel;
-            for (const auto& sysctl : one.scheduler->sysctls)
-                test.sysctls.emplace_back(sysctl);
-            test.enable.assign(one.scheduler->enable.begin(), one.scheduler->enable.end());
-            test.disable.assign(one.scheduler->disable.begin(), one.scheduler->disable.end());
         }
-        if (one.scheduler->has_program()) {
-            test.scheduler = wire::scheduler_path;
-            test.scheduler_name = one.scheduler->name;
-            for (const auto& a : one.scheduler->args)
-                test.scheduler_args.emplace_back(a);
-            for (const auto& a : spec.scheduler_args)
-                test.scheduler_args.emplace_back(a);
-            for (const scheduler* other : spec.staged)
-                test.staged.push_back(
-                    {.name = std::string(other->name),
-                     .path = wire::staged_root + std::to_string(test.staged.size()),
-                     .args = {other->args.begin(), other->args.end()}});
-        }
+        order_scheduler(one, test);
+        test.attached = request.scheduler_attached;
         return order;
     }
 
@@ -383,6 +375,7 @@ private:
             for (auto& note : scheduler_notes(*facts))
                 e.notes.push_back(std::move(note));
             result_.remains.scheduler = scheduler_record(*facts);
+            result_.remains.attached = facts->attach_ns.has_value();
         }
         e.total_s = seconds_of(clock::now() - begun_);
         e.output_tail = output_tail_.lines();
@@ -390,6 +383,8 @@ private:
         auto& left = result_.remains;
         left.interrupted = seen.end == attempt_end::stopped;
         left.said_hello = attempt_.dilation().has_value();
+        left.lost_before_body =
+            request_.scheduler_attached && e.why == reason::scheduler_exit && !e.start_s;
         left.blames_template = !left.said_hello && !request_.clone_state.empty() &&
                                (driver_ran_ || (vm_ && vm_->refused_state()));
         if (!vm_)

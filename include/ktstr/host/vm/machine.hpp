@@ -51,6 +51,8 @@ struct machine {
     /// machine's own, as for a cold boot.
     std::vector<std::filesystem::path> ram;
     enum class boot_kind { cold, as_template, clone } boot = boot_kind::cold;
+    bool keeps_memory =
+        false;  ///< a clone that writes to the files in `ram`: it will be saved itself
     std::vector<std::filesystem::path> disks;  ///< read-only; a clone's, see wire/protocol.hpp
     bool verbose_console = false;  ///< every kernel message on the console, not only warnings
 

@@ -129,13 +129,14 @@ struct machine_wires {
         const int size = node == nodes - 1 ? left : m.memory_mib / nodes;
         left -= size;
         const auto id = "ram" + std::to_string(node);
-        // A template writes its memory into the file; a clone has the file's pages until it writes
+        // A template writes its memory into the file, whatever it began as; a clone has the file's pages until it writes
         // to them, and then its own.
         std::string more;
         if (cloning)
             more = ",mem-path=" + option_value(m.ram[static_cast<std::size_t>(node)].native()) +
-                   (m.boot == machine::boot_kind::clone && !m.on_emulated_host ? ",share=off"
-                                                                               : ",share=on");
+                   (m.boot == machine::boot_kind::clone && !m.on_emulated_host && !m.keeps_memory
+                        ? ",share=off"
+                        : ",share=on");
         if (const auto n = static_cast<std::size_t>(node); n < m.host_nodes.size()) {
             for (const int host_node : m.host_nodes[n])
                 more += ",host-nodes=" + std::to_string(host_node);

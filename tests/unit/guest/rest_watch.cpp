@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Rest of a template: counted by the kernel, and whoever disturbs it is named.
-#include <ktstr/guest/stand_by.hpp>
+#include <ktstr/guest/rest_watch.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -37,4 +37,20 @@ TEST_CASE("a task that wants a CPU counts, and is named", "[rest]") {
     ::waitpid(busy, nullptr, 0);
     CHECK(busy_tasks().find(mark) == std::string::npos);
     CHECK(busy_tasks().find(std::to_string(::getpid()) + " (") == std::string::npos);
+}
+
+TEST_CASE("a machine rests when nobody wanted a CPU for some looks in a row", "[rest]") {
+    rest_watch quiet, disturbed, busy;
+    for (int i = 0; i < 4; ++i)
+        CHECK_FALSE(quiet.saw(1));
+    CHECK(quiet.saw(1));
+
+    for (const int runnable : {1, 1, 1, 1, 2, 1, 1, 1, 1})
+        CHECK_FALSE(disturbed.saw(runnable));
+    CHECK(disturbed.saw(1));
+
+    int looks = 1;
+    while (!busy.saw(2))
+        ++looks;
+    CHECK(looks == 150);
 }

@@ -1,0 +1,4 @@
+// EXPECT: KTSTR_TEST: fresh_scheduler requires a scheduler
+#include <ktstr/ktstr.hpp>
+
+KTSTR_TEST(t, scheduler = ktstr::eevdf, fresh_scheduler) {}
