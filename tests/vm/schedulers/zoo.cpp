@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +23,7 @@
 #include <string>
 #include <string_view>
 
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,9 +40,9 @@ constexpr const char* faults[] = {
     "wrong_task", "bad_flags", "bad_kick",   "two_kicks", "bad_perf",   "moves_none",
     "no_idle",    "restart",   "long_words", "odd_words"};
 // Those of this half.
-constexpr const char* own_faults[] = {"forks_and_exits", "never_attaches", "crashes",
-                                      "leaves",          "floods",         "ignores_signals",
-                                      "partial",         "eats_memory",    "comes_back"};
+constexpr const char* own_faults[] = {
+    "forks_and_exits", "never_attaches", "crashes",     "leaves",     "floods",
+    "ignores_signals", "partial",        "eats_memory", "comes_back", "leaves_when_woken"};
 
 int say(libbpf_print_level level, const char* format, va_list args) {
     return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, args);
@@ -55,6 +57,17 @@ void write_record(const zoo_record& record) {
         << record.dump;
     out.close();
     std::rename("/tmp/zoo-record.new", "/tmp/zoo-record");
+}
+
+/// Returns when somebody sets the wall clock: a machine that was saved hears its new one when it wakes.
+void wait_for_another_time() {
+    const int clock = ::timerfd_create(CLOCK_REALTIME, 0);
+    itimerspec far{};
+    ::clock_gettime(CLOCK_REALTIME, &far.it_value);
+    far.it_value.tv_sec += 1'000'000'000;
+    ::timerfd_settime(clock, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &far, nullptr);
+    std::uint64_t rings = 0;
+    (void)!::read(clock, &rings, sizeof rings);
 }
 
 /// Until there is none, and somebody ends this process for it.
@@ -118,6 +131,10 @@ int main(int argc, char** argv) {
     }
     std::printf("attached\n");
     std::fflush(stdout);
+    if (wanted == "leaves_when_woken") {
+        wait_for_another_time();
+        return 3;
+    }
     const std::string flood(65536, '~');
     for (;;) {
         const timespec no_wait{};
