@@ -86,7 +86,7 @@ MESSAGES = {
     "crashes": "the scheduler zoo ended: unregistered from user space; its process was killed by SIGSEGV",
     "is_killed": "the scheduler zoo ended: unregistered from user space; its process was killed by SIGKILL",
     "refuses_to_start": "runtime error: ops.init() failed (-22); the scheduler zoo was not attached",
-    "is_refused_by_the_verifier": "the verifier refuses zoo_enqueue: R8 invalid mem access",
+    "is_refused_by_the_verifier": "the verifier refuses zoo_enqueue: R",
     "has_a_bad_argument": "/ktstr/scheduler: unrecognized fault '--frobnicate'; the scheduler zoo was not attached",
     "forks_and_exits": "the scheduler zoo was not attached, and its process exited with status 0; one that goes",
     "never_attaches": "the scheduler zoo was not attached in ",
