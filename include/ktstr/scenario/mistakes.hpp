@@ -46,15 +46,22 @@ inline constexpr int max_workers = 4096;
     }
 }
 
+/// More than this cannot work together: as many words there are in the memory that they share.
+inline constexpr int max_crew = 32;
+
 namespace detail {
 
-[[nodiscard]] inline std::string mistake_below(const char* kind, const char* what,
-                                               std::int64_t value, std::int64_t least) {
-    return value >= least ? ""
-                          : std::string(kind) + " needs " + what + ", not " + std::to_string(value);
+[[nodiscard]] inline std::string mistake_in_count(const char* kind, const char* what,
+                                                  std::int64_t value, std::int64_t least,
+                                                  std::int64_t most) {
+    return value >= least && value <= most
+               ? ""
+               : std::string(kind) + " has " + std::to_string(least) + " to " +
+                     std::to_string(most) + ' ' + what + ", not " + std::to_string(value);
 }
 [[nodiscard]] inline std::string mistake_in_spins(const char* kind, int spins) {
-    return mistake_below(kind, "0 spins or more", spins, 0);
+    return spins >= 0 ? ""
+                      : std::string(kind) + " needs 0 spins or more, not " + std::to_string(spins);
 }
 [[nodiscard]] inline std::string mistake_in_time(const char* kind, const char* what,
                                                  std::chrono::nanoseconds time) {
@@ -88,6 +95,88 @@ namespace work {
 }
 [[nodiscard]] inline std::string mistake_in(const pipe_io& w) {
     return detail::mistake_in_spins("pipe_io", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const futex_ping_pong& w) {
+    return detail::mistake_in_spins("futex_ping_pong", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const futex_fan_out& w) {
+    return detail::first_of(
+        detail::mistake_in_count("futex_fan_out", "receivers", w.fan_out, 1, max_crew - 2),
+        detail::mistake_in_spins("futex_fan_out", w.spins));
+}
+[[nodiscard]] inline std::string mistake_in(const thundering_herd& w) {
+    return detail::first_of(
+        detail::mistake_in_count("thundering_herd", "waiters", w.waiters, 1, max_crew - 2),
+        detail::mistake_in_time("thundering_herd", "gap", w.gap));
+}
+[[nodiscard]] inline std::string mistake_in(const wake_chain& w) {
+    return detail::first_of(detail::mistake_in_count("wake_chain", "workers", w.depth, 2, max_crew),
+                            detail::mistake_in_time("wake_chain", "work", w.work));
+}
+[[nodiscard]] inline std::string mistake_in(const mutex_contention& w) {
+    return detail::first_of(
+        detail::mistake_in_count("mutex_contention", "contenders", w.contenders, 2, max_crew),
+        detail::mistake_in_spins("mutex_contention", w.hold_spins),
+        detail::mistake_in_spins("mutex_contention", w.work_spins));
+}
+[[nodiscard]] inline std::string mistake_in(const barrier& w) {
+    return detail::first_of(
+        detail::mistake_in_count("barrier", "parties", w.parties, 2, max_crew - 2),
+        detail::mistake_in_spins("barrier", w.spins));
+}
+[[nodiscard]] inline std::string mistake_in(const fork_exit&) {
+    return {};
+}
+[[nodiscard]] inline std::string mistake_in(const compile_tree& w) {
+    return detail::first_of(detail::mistake_in_count("compile_tree", "jobs", w.jobs, 1, 64),
+                            detail::mistake_in_time("compile_tree", "work", w.work));
+}
+[[nodiscard]] inline std::string mistake_in(const nice_sweep& w) {
+    return detail::mistake_in_spins("nice_sweep", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const affinity_churn& w) {
+    return detail::mistake_in_spins("affinity_churn", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const policy_churn& w) {
+    return detail::mistake_in_spins("policy_churn", w.spins);
+}
+[[nodiscard]] inline std::string mistake_in(const signal_storm& w) {
+    return detail::first_of(
+        detail::mistake_in_count("signal_storm", "signals", w.signals, 1, 1000000),
+        detail::mistake_in_spins("signal_storm", w.spins));
+}
+[[nodiscard]] inline std::string mistake_in(const page_fault_churn& w) {
+    return detail::first_of(
+        detail::mistake_in_count("page_fault_churn", "KiB", w.kib, 64, 1 << 30),
+        detail::mistake_in_count("page_fault_churn", "touches", w.touches, 1, 1000000),
+        detail::mistake_in_spins("page_fault_churn", w.spins));
+}
+[[nodiscard]] inline std::string mistake_in(const idle_churn& w) {
+    return detail::first_of(detail::mistake_in_time("idle_churn", "burst", w.burst),
+                            detail::mistake_in_time("idle_churn", "sleep", w.sleep));
+}
+[[nodiscard]] inline std::string mistake_in(const timer_latency& w) {
+    return detail::mistake_in_time("timer_latency", "interval", w.interval);
+}
+[[nodiscard]] inline std::string mistake_in(const deadline_frames& w) {
+    return detail::first_of(detail::mistake_in_time("deadline_frames", "period", w.period),
+                            detail::mistake_in_time("deadline_frames", "budget", w.budget));
+}
+[[nodiscard]] inline std::string mistake_in(const unix_socket& w) {
+    return detail::mistake_in_count("unix_socket", "bytes", w.bytes, 1, 65536);
+}
+[[nodiscard]] inline std::string mistake_in(const preempt_storm& w) {
+    return detail::first_of(
+        detail::mistake_in_count("preempt_storm", "spinners", w.spinners, 1, max_crew - 1),
+        detail::mistake_in_spins("preempt_storm", w.spins),
+        detail::mistake_in_time("preempt_storm", "interval", w.interval));
+}
+[[nodiscard]] inline std::string mistake_in(const stop_the_world& w) {
+    return detail::first_of(
+        detail::mistake_in_count("stop_the_world", "mutators", w.mutators, 1, max_crew - 2),
+        detail::mistake_in_spins("stop_the_world", w.spins),
+        detail::mistake_in_time("stop_the_world", "every", w.every),
+        detail::mistake_in_time("stop_the_world", "pause", w.pause));
 }
 [[nodiscard]] inline std::string mistake_in(const custom& w) {
     return w.run != nullptr ? "" : "custom has no function to run";

@@ -17,7 +17,11 @@ namespace ktstr {
 // clang-format off
 /// Every kind of work. Their order is nobody's business.
 #define KTSTR_DETAIL_WORK_KINDS(KIND) \
-    KIND(spin_wait) KIND(yield_heavy) KIND(mixed) KIND(bursty) KIND(pipe_io) KIND(custom)
+    KIND(spin_wait) KIND(yield_heavy) KIND(mixed) KIND(bursty) KIND(pipe_io) KIND(futex_ping_pong) \
+    KIND(futex_fan_out) KIND(thundering_herd) KIND(wake_chain) KIND(mutex_contention) KIND(barrier) \
+    KIND(fork_exit) KIND(compile_tree) KIND(nice_sweep) KIND(affinity_churn) KIND(policy_churn) \
+    KIND(signal_storm) KIND(page_fault_churn) KIND(idle_churn) KIND(timer_latency) \
+    KIND(deadline_frames) KIND(unix_socket) KIND(preempt_storm) KIND(stop_the_world) KIND(custom)
 // clang-format on
 
 #define KTSTR_DETAIL_ENUMERATOR(name) name,
@@ -82,6 +86,161 @@ struct pipe_io {
     static constexpr auto id = work_id::pipe_io;
     static constexpr int members() { return 2; }
     int spins = 1024;
+};
+
+/// Two workers wake each other through a futex and spin in between: wake-ups without WF_SYNC. Wake-up latency: from before the
+/// waker's call.
+struct futex_ping_pong {
+    static constexpr auto id = work_id::futex_ping_pong;
+    static constexpr int members() { return 2; }
+    int spins = 1024;
+};
+
+/// One worker wakes `fan_out` receivers with one call, spins, and does it again when all have answered. Wake-up latency: of the
+/// receivers.
+struct futex_fan_out {
+    static constexpr auto id = work_id::futex_fan_out;
+    [[nodiscard]] constexpr int members() const { return fan_out + 1; }
+    int fan_out = 4;
+    int spins = 1024;
+};
+
+/// One worker wakes `waiters` sleeping ones with one call, and sleeps for `gap` when all have run. Wake-up latency: of the
+/// waiters.
+struct thundering_herd {
+    static constexpr auto id = work_id::thundering_herd;
+    [[nodiscard]] constexpr int members() const { return static_cast<int>(waiters) + 1; }
+    std::int64_t waiters = 7;
+    std::chrono::nanoseconds gap = std::chrono::milliseconds{5};
+};
+
+enum class wake_path : int { pipe, futex };
+
+/// A token goes around a ring of `depth` workers, each of which works on it for a time and wakes the next: through a pipe
+/// (WF_SYNC) or through a futex. Wake-up latency: of each hop.
+struct wake_chain {
+    static constexpr auto id = work_id::wake_chain;
+    [[nodiscard]] constexpr int members() const { return depth; }
+    int depth = 4;
+    wake_path by = wake_path::pipe;
+    std::chrono::nanoseconds work = std::chrono::microseconds{100};
+};
+
+/// Workers spin for a while holding one futex lock, and for a while without it; who finds it held sleeps. Wake-up latency: from
+/// the unlock.
+struct mutex_contention {
+    static constexpr auto id = work_id::mutex_contention;
+    [[nodiscard]] constexpr int members() const { return contenders; }
+    int contenders = 4;
+    int hold_spins = 256;
+    int work_spins = 1024;
+};
+
+/// Workers spin and then wait for the last of them, which wakes all. Wake-up latency: of those that waited.
+struct barrier {
+    static constexpr auto id = work_id::barrier;
+    [[nodiscard]] constexpr int members() const { return parties; }
+    int parties = 4;
+    int spins = 1024;
+};
+
+/// Forks a child that ends at once, and waits for it. What the child runs is in the cgroup's cpu.stat, not in the worker's CPU
+/// time.
+struct fork_exit {
+    static constexpr auto id = work_id::fork_exit;
+};
+
+/// Forks `jobs` children at once, as make -j does; each forks a child of its own that runs for `work` of CPU time. What they run
+/// is in the cgroup's cpu.stat, not in the worker's CPU time.
+struct compile_tree {
+    static constexpr auto id = work_id::compile_tree;
+    std::int64_t jobs = 4;
+    std::chrono::nanoseconds work = std::chrono::milliseconds{5};
+};
+
+/// Gives itself the next nice value in every turn, -20 to 19 and around; 0 to 19 where it may not go lower.
+struct nice_sweep {
+    static constexpr auto id = work_id::nice_sweep;
+    int spins = 1024;
+};
+
+/// Binds itself to the next of its CPUs in every turn: migrations by the stopper thread. Does nothing on one CPU.
+struct affinity_churn {
+    static constexpr auto id = work_id::affinity_churn;
+    int spins = 1024;
+};
+
+/// Gives itself another policy in every turn: SCHED_BATCH, SCHED_IDLE, SCHED_FIFO, SCHED_RR, SCHED_OTHER; without the right to
+/// real-time priorities it keeps the one before in their turns.
+struct policy_churn {
+    static constexpr auto id = work_id::policy_churn;
+    int spins = 1024;
+};
+
+/// Two workers send each other `signals` signals in every turn.
+struct signal_storm {
+    static constexpr auto id = work_id::signal_storm;
+    static constexpr int members() { return 2; }
+    int signals = 16;
+    int spins = 1024;
+};
+
+/// Touches `touches` pages of a mapping of `kib` KiB and gives them back: as many page faults in every turn.
+struct page_fault_churn {
+    static constexpr auto id = work_id::page_fault_churn;
+    int kib = 4096;
+    int touches = 256;
+    int spins = 64;
+};
+
+/// Short bursts and short sleeps: timers, and CPUs that go idle and wake up. Wake-up latency: how late the sleep ended.
+struct idle_churn {
+    static constexpr auto id = work_id::idle_churn;
+    std::chrono::nanoseconds burst = std::chrono::milliseconds{1};
+    std::chrono::nanoseconds sleep = std::chrono::milliseconds{5};
+};
+
+/// Sleeps until absolute times, `interval` apart, without timer slack. Wake-up latency: how late it was; a deadline is missed
+/// when it was an interval or more.
+struct timer_latency {
+    static constexpr auto id = work_id::timer_latency;
+    std::chrono::nanoseconds interval = std::chrono::milliseconds{1};
+};
+
+/// Work with a frame rate, as sound, video and games have it: `budget` of CPU time in every `period`. A deadline is missed when
+/// the period was over first, and for each frame that could not begin. Wake-up latency: how late a frame began.
+struct deadline_frames {
+    static constexpr auto id = work_id::deadline_frames;
+    std::chrono::nanoseconds period = std::chrono::milliseconds{16};
+    std::chrono::nanoseconds budget = std::chrono::milliseconds{4};
+};
+
+/// Two workers pass a message of `bytes` bytes back and forth through a pair of Unix sockets. Wake-up latency: from before the
+/// send until the receive has returned.
+struct unix_socket {
+    static constexpr auto id = work_id::unix_socket;
+    static constexpr int members() { return 2; }
+    int bytes = 64;
+};
+
+/// One worker with SCHED_FIFO wakes up every `interval` among `spinners` that spin. Wake-up latency: of the real-time worker.
+struct preempt_storm {
+    static constexpr auto id = work_id::preempt_storm;
+    [[nodiscard]] constexpr int members() const { return spinners + 1; }
+    int spinners = 2;
+    int spins = 1024;
+    std::chrono::nanoseconds interval = std::chrono::milliseconds{1};
+};
+
+/// One worker stops `mutators` others every so often, waits until all stand still, works alone for `pause` and wakes them: a
+/// garbage collector. Wake-up latency: of the mutators.
+struct stop_the_world {
+    static constexpr auto id = work_id::stop_the_world;
+    [[nodiscard]] constexpr int members() const { return mutators + 1; }
+    int mutators = 3;
+    int spins = 1024;
+    std::chrono::nanoseconds every = std::chrono::milliseconds{50};
+    std::chrono::nanoseconds pause = std::chrono::milliseconds{5};
 };
 
 /// The test's own work: a function, and whatever it likes to know. It runs in a process forked from the body's, so the

@@ -180,3 +180,53 @@ TEST_CASE("a scenario error says whose fault it is") {
     CHECK(mistake.why() == scenario_error::cause::mistake_in_test);
     CHECK(std::string(mistake.what()) == "no workers");
 }
+
+TEST_CASE("work that needs partners has as many workers, or several times as many",
+          "[scenario][work]") {
+    using namespace ktstr::work;
+    const auto fault = [](cgroup_def def) { return mistake_in(def); };
+    const auto named = [] { return cgroup_def{.name = "a"}; };
+    CHECK(named().work(pipe_io{}).resolved_groups()[0].workers == 2);
+    CHECK(named().work(futex_fan_out{.fan_out = 6}).resolved_groups()[0].workers == 7);
+    CHECK(named()
+              .work(sequence{{{futex_fan_out{}, 1ms}, {pipe_io{}, 1ms}}})
+              .resolved_groups()[0]
+              .workers == 10);
+    CHECK(fault(named().workers(4).work(pipe_io{})) == "");
+    CHECK(fault(named().workers(3).work(pipe_io{})) ==
+          "pipe_io takes 2 workers together, or a multiple of that, not 3");
+    CHECK(fault(named().workers(4).work(sequence{{{barrier{.parties = 3}, 1ms}}})) ==
+          "this sequence takes 3 workers together, or a multiple of that, not 4");
+    CHECK(fault(named().work(wake_chain{.depth = 1})) == "wake_chain has 2 to 32 workers, not 1");
+    CHECK(fault(named().work(wake_chain{.depth = 33})) == "wake_chain has 2 to 32 workers, not 33");
+    CHECK(fault(named().work(mixed{.spins = -1})) == "mixed needs 0 spins or more, not -1");
+    CHECK(fault(named().work(bursty{.sleep = 0ns})) == "bursty needs a sleep above 0");
+    CHECK(fault(named().work(custom{})) == "custom has no function to run");
+    CHECK(fault(named().work(sequence{{{mixed{}, 0ms}}})) ==
+          "a phase of work needs a time above 0");
+    CHECK(fault(named().work(sequence{{{mixed{.spins = -1}, 1ms}}})) ==
+          "mixed needs 0 spins or more, not -1");
+    CHECK(fault(named().work(sequence{std::vector<work_phase>(17, {mixed{}, 1ms})})) ==
+          "work has at most 16 phases, not 17");
+    // Defaults are no mistakes.
+#define KTSTR_TEST_KIND(name)                                         \
+    if constexpr (!std::is_same_v<ktstr::work::name, custom>) {       \
+        INFO(#name);                                                  \
+        CHECK(fault(named().work(ktstr::work::name{})) == "");        \
+        CHECK(to_text(work_kind(ktstr::work::name{}).id()) == #name); \
+    }
+    KTSTR_DETAIL_WORK_KINDS(KTSTR_TEST_KIND)
+#undef KTSTR_TEST_KIND
+}
+
+TEST_CASE("kinds of work are compared by what they do", "[scenario][work]") {
+    using namespace ktstr::work;
+    static_assert(work_kind(mixed{.spins = 3}) == work_kind(mixed{.spins = 3}));
+    static_assert(!(work_kind(mixed{.spins = 3}) == work_kind(mixed{.spins = 4})));
+    static_assert(!(work_kind(mixed{}) == work_kind(ktstr::work::spin_wait{})));
+    static_assert(work_kind(pipe_io{}).members() == 2);
+    const work_kind made = wake_chain{.depth = 7, .by = wake_path::futex, .work = 3us};
+    CHECK(made.as<wake_chain>().depth == 7);
+    CHECK(made.as<wake_chain>().by == wake_path::futex);
+    CHECK(made.as<wake_chain>().work == 3us);
+}

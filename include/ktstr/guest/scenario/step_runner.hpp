@@ -65,8 +65,8 @@ public:
                                  std::to_string(limits_.ready.count()) +
                                  " ms; the scheduler may not be running them at all");
 
-        const auto usage_before = usage_of(step);
-        const auto begin = team.release();
+        usage_list usage_before;
+        const auto begin = team.release([&] { usage_before = usage_of(step); });
         team.watch_until(begin + step.hold.length(ctx_.duration()));
         const auto held = worker_team::clock::now() - begin;
         usage_list usage_after;

@@ -4,11 +4,30 @@
 // One whose members wait for each other has `prepare` as well, which is called before they are forked. Guest side.
 #pragma once
 
+#include <ktstr/guest/work/types/affinity_churn.hpp>
+#include <ktstr/guest/work/types/barrier.hpp>
 #include <ktstr/guest/work/types/bursty.hpp>
+#include <ktstr/guest/work/types/compile_tree.hpp>
 #include <ktstr/guest/work/types/custom.hpp>
+#include <ktstr/guest/work/types/deadline_frames.hpp>
+#include <ktstr/guest/work/types/fork_exit.hpp>
+#include <ktstr/guest/work/types/futex_fan_out.hpp>
+#include <ktstr/guest/work/types/futex_ping_pong.hpp>
+#include <ktstr/guest/work/types/idle_churn.hpp>
 #include <ktstr/guest/work/types/mixed.hpp>
+#include <ktstr/guest/work/types/mutex_contention.hpp>
+#include <ktstr/guest/work/types/nice_sweep.hpp>
+#include <ktstr/guest/work/types/page_fault_churn.hpp>
 #include <ktstr/guest/work/types/pipe_io.hpp>
+#include <ktstr/guest/work/types/policy_churn.hpp>
+#include <ktstr/guest/work/types/preempt_storm.hpp>
+#include <ktstr/guest/work/types/signal_storm.hpp>
 #include <ktstr/guest/work/types/spin_wait.hpp>
+#include <ktstr/guest/work/types/stop_the_world.hpp>
+#include <ktstr/guest/work/types/thundering_herd.hpp>
+#include <ktstr/guest/work/types/timer_latency.hpp>
+#include <ktstr/guest/work/types/unix_socket.hpp>
+#include <ktstr/guest/work/types/wake_chain.hpp>
 #include <ktstr/guest/work/types/yield_heavy.hpp>
 
 namespace ktstr::guest {

@@ -11,7 +11,9 @@
 #include <cstdint>
 
 #include <sched.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 namespace ktstr::guest {
 
@@ -39,7 +41,8 @@ public:
           crew_(crew),
           member_(member),
           index_(index),
-          turn_began_(now()) {}
+          began_(now()),
+          turn_began_(began_) {}
 
     [[nodiscard]] bool goes_on() const {
         return (stop_.load(std::memory_order_relaxed) | over_.load(std::memory_order_relaxed)) == 0;
@@ -60,8 +63,10 @@ public:
             slot_.cpus[word].set(slot_.cpus[word].get() | std::uint64_t{1} << (cpu % 64));
     }
 
-    /// It runs again, and was to at `due`.
+    /// It runs again, and was to at `due`. What was due before this visit of the phase is no wake-up.
     void woken(std::uint64_t due) {
+        if (due < began_)
+            return;
         const auto at = now();
         slot_.wake_latency.record(at > due ? at - due : 0);
     }
@@ -114,6 +119,7 @@ private:
     int member_;
     int index_;
     int last_cpu_ = -1;
+    std::uint64_t began_;
     std::uint64_t turn_began_;
 };
 

@@ -121,9 +121,12 @@ public:
 
     /// Lets all workers go. Their wall time counts from here, so that one that the scheduler does
     /// not run does not look as if it had started late: the moment that is returned.
-    clock::time_point release() {
+    /// `at_rest` is called just before, while all of them wait.
+    template <class AtRest>
+    clock::time_point release(const AtRest& at_rest) {
         // They wait, so their accounts stand still. What a worker waits for a CPU once the gate is open counts.
         wait_until_asleep([this](const member& m) { return stands_at_gate(m); });
+        at_rest();
         std::vector<kernel_account> before;
         for (const auto& m : members_)
             before.push_back(m.ended() ? kernel_account{} : read_kernel_account(m.pid));
@@ -135,6 +138,9 @@ public:
         open.store(1, std::memory_order_release);
         detail::futex_wake_all(open);
         return clock::time_point(as_time(released_ns_));
+    }
+    clock::time_point release() {
+        return release([] {});
     }
 
     /// Returns at `end` and not before; workers that die meanwhile are noted.
