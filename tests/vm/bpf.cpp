@@ -27,6 +27,17 @@ constexpr ktstr::scheduler keeper{
     .cores = 2,
     .files = {{.path = "/keeper.bpf.o", .from = "schedulers/keeper.bpf.o"}}};
 
+// Objects, which the test program's own part loads.
+constexpr ktstr::scheduler object{
+    .name = "object", .binary = "schedulers/keeper.bpf.o", .cores = 2};
+constexpr ktstr::scheduler refused{.name = "refused", .binary = "schedulers/keeper_refused.bpf.o"};
+constexpr ktstr::scheduler twice{.name = "twice", .binary = "schedulers/keeper_twice.bpf.o"};
+constexpr ktstr::scheduler nothing{.name = "nothing", .binary = "schedulers/keeper_nothing.bpf.o"};
+constexpr ktstr::scheduler stranger{.name = "stranger",
+                                    .binary = "schedulers/keeper_stranger.bpf.o"};
+constexpr ktstr::scheduler with_arguments{
+    .name = "with_arguments", .binary = "schedulers/keeper.bpf.o", .args = {"--slice"}};
+
 struct slot {
     uint64_t hits;
     unsigned cpu;
@@ -268,3 +279,39 @@ KTSTR_TEST(an_error_that_nobody_catches, scheduler = keeper, duration = 500ms) {
 KTSTR_TEST(no_scheduler_to_read, cores = 2, duration = 500ms) {
     (void)ktstr::bpf::of(ctx);
 }
+
+// ---- definitions that are objects ----------------------------------------------------------------------
+
+KTSTR_TEST(an_object, scheduler = object, duration = 500ms) {
+    KTSTR_CHECK(ctx.scheduler().ops_name() == "keeper");
+    const auto bpf = ktstr::bpf::of(ctx);
+    const auto before = bpf.snapshot();
+    run_a_step(ctx);
+    KTSTR_CHECK((bpf.snapshot() - before).of("nr_enqueued") > 0);
+    ctx.scheduler().restart();
+    KTSTR_CHECK(ctx.scheduler().enabled());
+    ctx.scheduler().detach();
+    const auto end = ctx.scheduler().wait_exit(10s);
+    KTSTR_REQUIRE(end.has_value());
+    KTSTR_CHECK(end->kind == ktstr::scx_exit_kind::unregistered);
+}
+
+KTSTR_TEST(an_object_that_is_killed, scheduler = object, duration = 500ms) {
+    ctx.scheduler().kill();
+    const auto end = ctx.scheduler().wait_exit(10s);
+    KTSTR_REQUIRE(end.has_value());
+    KTSTR_CHECK(end->kind == ktstr::scx_exit_kind::unregistered);
+}
+
+KTSTR_TEST(an_object_that_nobody_waits_for, scheduler = object, duration = 500ms) {
+    ctx.scheduler().kill();
+    while (ctx.scheduler().enabled())
+        ::usleep(10'000);
+    run_a_step(ctx);
+}
+
+KTSTR_TEST(an_object_that_is_refused, scheduler = refused, cores = 2) {}
+KTSTR_TEST(an_object_with_two, scheduler = twice, cores = 2) {}
+KTSTR_TEST(an_object_with_nothing, scheduler = nothing, cores = 2) {}
+KTSTR_TEST(an_object_of_another_kernel, scheduler = stranger, cores = 2) {}
+KTSTR_TEST(an_object_with_arguments, scheduler = with_arguments, cores = 2) {}

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """bpf.py PROGRAM WITHOUT: what a body reads and writes of a running scheduler, in clones and in a machine that boots. A program
 WITHOUT the part has nothing of libbpf in it."""
+import os
 import subprocess
 import sys
+import tempfile
 
 import expect
 
@@ -12,7 +14,17 @@ PASS = ("pass", None)
 EXPECTED = dict.fromkeys(("globals", "maps", "a_write_reaches_the_scheduler", "deltas_of_steps", "what_the_verifier_made_of_it",
                           "mistakes", "after_its_end", "two_of_one_name"), PASS)
 EXPECTED |= dict.fromkeys(("an_error_that_nobody_catches", "no_scheduler_to_read"), ("fail", "exception"))
+EXPECTED |= dict.fromkeys(("an_object", "an_object_that_is_killed"), PASS)
+EXPECTED["an_object_that_nobody_waits_for"] = ("fail", "scheduler_exit")
+EXPECTED |= dict.fromkeys(("an_object_that_is_refused", "an_object_with_two", "an_object_with_nothing", "an_object_of_another_kernel",
+                           "an_object_with_arguments"), ("fail", "scheduler_attach"))
 MESSAGES = {
+    "an_object_that_nobody_waits_for": "the scheduler keeper ended: unregistered from user space; its process was killed by SIGKILL",
+    "an_object_that_is_refused": "the verifier refuses keeper_enqueue: R",
+    "an_object_with_two": "it has 2 struct_ops maps (keeper_twin, keeper), and a scheduler is one",
+    "an_object_with_nothing": "it has no struct_ops map, so it is no scheduler",
+    "an_object_of_another_kernel": "of_another_kernel",
+    "an_object_with_arguments": "a BPF object takes no arguments, and there is '--slice'",
     "an_error_that_nobody_catches": "ktstr::bpf::access_error: cannot find the global 'no_such_thing' of the scheduler keeper",
     "no_scheduler_to_read": "no BPF scheduler is attached (sched_ext is 'disabled')",
 }
@@ -29,6 +41,23 @@ if len(steps) != 2 or any(event["value"] <= 0 for event in steps):
 code, events, more, _ = expect.run(program, "--accel", "tcg", "--no-clone", "--filter", "maps")
 said += more
 wrong += expect.compare(events, {"maps": PASS})
+code, events, more, _ = expect.run(program, "--accel", "tcg", "--no-clone", "--filter", "an_object")
+said += more
+wrong += expect.compare(events, {"an_object": PASS})
+# Another build of the program in a clone of the same template: it is the current one that loads the object.
+with tempfile.TemporaryDirectory(prefix="ktstr-bpf-") as place:
+    other = os.path.join(place, "stripped")
+    subprocess.run(["strip", "-o", other, program], check=True)
+    code, events, more, _ = expect.run(other, "--accel", "tcg", "--filter", "an_object")
+    said += more
+    wrong += expect.compare(events, {"an_object": PASS})
+# A program without the part says before it boots anything what it lacks.
+code, events, more, _ = expect.run(without, "--accel", "tcg", "--filter", "runs_everybody",
+                                   environment={"KTSTR_SCHEDULER_ZOO": "schedulers/keeper.bpf.o"})
+said += more
+wrong += expect.compare(events, {"runs_everybody": ("inconclusive", "infrastructure")})
+if "it is a BPF object, and this program has nothing that loads one; link ktstr::bpf" not in more:
+    wrong.append("a program without the part does not say that it is missing")
 
 
 def symbols(of):

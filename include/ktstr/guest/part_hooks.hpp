@@ -12,6 +12,8 @@ struct part_hooks {
     /// In the process of every body, just before the body, with the program's globals alive. What it throws is as
     /// if the body had thrown it.
     void (*before_body)(context& ctx) = nullptr;
+    /// The whole life of a scheduler's process that loads and attaches this BPF object; its exit status.
+    int (*load_object)(const char* object) = nullptr;
 };
 
 }  // namespace ktstr::guest

@@ -6,15 +6,20 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/guest/attach_gate.hpp>
+#include <ktstr/guest/part_hooks.hpp>
 #include <ktstr/guest/scheduler_core.hpp>
 #include <ktstr/guest/scx_words.hpp>
 #include <ktstr/linux/kernel_file.hpp>
+#include <ktstr/test/part.hpp>
 #include <ktstr/wire/message.hpp>
+#include <ktstr/wire/protocol.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -54,6 +59,33 @@ inline constexpr const char* sched_ext_rejected_path = "/sys/kernel/sched_ext/nr
                              assignment.substr(equals + 1));
 }
 
+/// Set for the test program's process that is to load a BPF object instead of anything else: its path.
+inline constexpr const char* object_variable = "KTSTR_OBJECT";
+
+/// Whether the file is a BPF object and no program.
+[[nodiscard]] inline bool is_bpf_object(const std::string& path) {
+    constexpr unsigned char bpf_machine = 247;
+    unsigned char head[20]{};
+    const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    return file && ::read(file.get(), head, sizeof head) == sizeof head && head[0] == 0x7f &&
+           head[1] == 'E' && head[18] == bpf_machine && head[19] == 0;
+}
+
+/// Ends this process as the scheduler's, when it was started to load an object. Otherwise it returns.
+inline void load_object_if_asked() {
+    const char* const object = std::getenv(object_variable);
+    if (object == nullptr)
+        return;
+    for (const part* one : attached_parts())
+        if (one->guest != nullptr && one->guest->load_object != nullptr)
+            std::exit(one->guest->load_object(object));
+    ::dprintf(
+        2,
+        "ktstr: cannot load %s: this program has nothing that loads BPF objects; link ktstr::bpf\n",
+        object);
+    ::_exit(127);
+}
+
 class scheduler_process {
 public:
     /// `held`: not attached before its gate is opened.
@@ -61,6 +93,11 @@ public:
                                                          const std::vector<std::string>& arguments,
                                                          bool held = false) {
         scheduler_process scheduler;
+        const bool is_object = is_bpf_object(path);
+        if (is_object && !arguments.empty())
+            return plain_error(
+                "start the scheduler", path,
+                "a BPF object takes no arguments, and there is '" + arguments[0] + "'");
         if (held) {
             auto gate = attach_gate::make();
             if (!gate)
@@ -93,7 +130,15 @@ public:
                           std::strerror(errno));
                 ::_exit(127);
             }
-            ::execv(path.c_str(), argv.data());
+            if (is_object) {
+                // The test program has the part that loads it: the current one, in a clone not this process's own.
+                ::setenv(object_variable, path.c_str(), 1);
+                const char* const current =
+                    ::access(wire::program_path, X_OK) == 0 ? wire::program_path : "/init";
+                ::execv(current, argv.data());
+            } else {
+                ::execv(path.c_str(), argv.data());
+            }
             ::dprintf(2, "ktstr: cannot start %s: %s\n", path.c_str(), std::strerror(errno));
             ::_exit(127);
         }

@@ -5,6 +5,7 @@
 #include <ktstr/guest/agent.hpp>
 #include <ktstr/guest/init.hpp>
 #include <ktstr/guest/initialisers.hpp>
+#include <ktstr/guest/scheduler.hpp>
 #include <ktstr/main/seam.hpp>
 
 namespace ktstr::detail {
@@ -18,6 +19,7 @@ void take_guest_side() {
     if (guest::is_guest_init())
         guest::run_as_init();
     guest::continue_as_body();
+    guest::load_object_if_asked();
 }
 
 /// The first of the program's initialisers (100 and below are the implementation's own). PID 1 of a

@@ -5,7 +5,7 @@
 
 namespace ktstr::detail {
 
-/// PID 1 of a machine, or the body's process in one: does not return. Any other process: returns.
+/// PID 1 of a machine, or in one the body's process or that of a scheduler which is an object: does not return. Any other process: returns.
 void take_guest_side();
 
 /// The third role: the process that keeps a host_only body, at the other end of descriptor `fd`.

@@ -6,6 +6,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 #include <ktstr/bpf.hpp>
+#include <ktstr/guest/part_hooks.hpp>
 #include <ktstr/linux/kernel_file.hpp>
 #include <ktstr/test/part.hpp>
 
@@ -18,8 +19,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdarg>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -37,7 +41,60 @@
 
 namespace ktstr::parts {
 
-inline constexpr part bpf{.name = "bpf"};
+namespace {
+
+int say(enum libbpf_print_level level, const char* format, va_list arguments) {
+    return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, arguments);
+}
+
+/// The life of a scheduler's process that is an object: loads it, attaches its one struct_ops map, and stays until a signal ends it. What
+/// becomes of the scheduler meanwhile is the kernel's word. Exit status: 0 ended by a signal, 1 not attached.
+int load_object(const char* path) {
+    const auto refuse = [](const std::string& why) {
+        return std::fprintf(stderr, "ktstr: cannot attach the BPF object: %s\n", why.c_str()), 1;
+    };
+    // Taken before anything is attached, so that no signal finds a scheduler that nobody detaches.
+    sigset_t ends;
+    sigemptyset(&ends);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+        sigaddset(&ends, signal);
+    ::sigprocmask(SIG_BLOCK, &ends, nullptr);
+    libbpf_set_print(say);
+    bpf_object* const object = bpf_object__open_file(path, nullptr);
+    if (object == nullptr)
+        return refuse(std::string("it can't be opened: ") + std::strerror(errno));
+    std::string names;
+    bpf_map *map = nullptr, *only = nullptr;
+    int count = 0;
+    bpf_object__for_each_map(map, object) {
+        if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
+            continue;
+        names += (names.empty() ? "" : ", ") + std::string(bpf_map__name(map));
+        only = map;
+        ++count;
+    }
+    if (count != 1)
+        return refuse(count == 0 ? "it has no struct_ops map, so it is no scheduler"
+                                 : "it has " + std::to_string(count) + " struct_ops maps (" +
+                                       names + "), and a scheduler is one");
+    if (const int failed = bpf_object__load(object); failed != 0)
+        return refuse(std::string("it was not loaded: ") + std::strerror(-failed));
+    bpf_link* const link = bpf_map__attach_struct_ops(only);
+    if (link == nullptr)
+        return refuse(names + " was not attached: " + std::strerror(errno));
+    siginfo_t signal{};
+    while (::sigwaitinfo(&ends, &signal) < 0 && errno == EINTR) {
+    }
+    bpf_link__destroy(link);
+    bpf_object__close(object);
+    return 0;
+}
+
+constexpr guest::part_hooks bpf_hooks{.load_object = &load_object};
+
+}  // namespace
+
+inline constexpr part bpf{.name = "bpf", .guest = &bpf_hooks, .loads_objects = true};
 
 KTSTR_ATTACH_PART(bpf);
 

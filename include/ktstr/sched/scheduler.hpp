@@ -20,7 +20,8 @@ struct scheduler_file {
 
 struct scheduler {
     std::string_view name;                    ///< how reports call it
-    std::string_view binary;                  ///< a path on the host, or a name found in PATH;
+    std::string_view binary;                  ///< a path on the host, or a name found in PATH, of
+                                              ///< a program or, with ktstr::bpf, a BPF object;
                                               ///< empty: the kernel's own, which starts no process
     small_list<std::string_view, 16> args{};  ///< always given, before a test's scheduler_args
 

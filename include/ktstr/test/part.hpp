@@ -22,6 +22,7 @@ struct part {
     std::string_view name;
     const host::part_hooks* host = nullptr;
     const guest::part_hooks* guest = nullptr;
+    bool loads_objects = false;  ///< by its guest's half; the host asks before it boots anything
 };
 
 namespace detail {

@@ -79,6 +79,9 @@ void BPF_PROG(keeper_enqueue, struct task_struct* p, u64 enq_flags) {
     __sync_fetch_and_add(&nr_enqueued, 1);
     __sync_fetch_and_add(&stats.enqueued, 1);
     seen_limit = limit;
+#ifdef KEEPER_REFUSED
+    *(u64*)(limit & 8) = 1;
+#endif
     u64* count = bpf_map_lookup_elem(&counts, &first);
     if (count)
         __sync_fetch_and_add(count, 1);
@@ -119,11 +122,33 @@ s32 BPF_PROG(keeper_init) {
     return scx_bpf_create_dsq(SHARED, -1);
 }
 
+#ifdef KEEPER_OF_ANOTHER_KERNEL
+SEC("struct_ops/keeper_of_another_kernel")
+s32 BPF_PROG(keeper_of_another_kernel) {
+    return 0;
+}
+#endif
+
+#ifdef KEEPER_TWICE
+SEC(".struct_ops.link")
+struct sched_ext_ops keeper_twin = {
+    .enqueue = (void*)keeper_enqueue,
+    .dispatch = (void*)keeper_dispatch,
+    .init = (void*)keeper_init,
+    .name = "twin",
+};
+#endif
+
+#ifndef KEEPER_NOTHING
 SEC(".struct_ops.link")
 struct sched_ext_ops keeper = {
+#    ifdef KEEPER_OF_ANOTHER_KERNEL
+    .of_another_kernel = (void*)keeper_of_another_kernel,
+#    endif
     .enqueue = (void*)keeper_enqueue,
     .dispatch = (void*)keeper_dispatch,
     .init = (void*)keeper_init,
     .timeout_ms = 20000,
     .name = "keeper",
 };
+#endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Where a scheduler's program is, and whether a guest can run it at all: what is missing or of another
+// Where a scheduler's program or object is, and whether a guest can run it at all: what is missing or of another
 // machine is named before anything boots. Host side.
 #pragma once
 
@@ -9,7 +9,9 @@
 #include <ktstr/host/vm/architecture.hpp>
 #include <ktstr/linux/find_program.hpp>
 #include <ktstr/sched/scheduler.hpp>
+#include <ktstr/test/part.hpp>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -35,6 +37,28 @@ namespace ktstr::host {
     return variable;
 }
 
+namespace detail {
+
+/// Whether this program has what loads BPF objects in a machine.
+[[nodiscard]] inline bool can_load_objects() {
+    for (const part* one : attached_parts())
+        if (one->loads_objects)
+            return true;
+    return false;
+}
+
+/// Whether it is there and can be started, or is an object, which is only read.
+[[nodiscard]] inline bool is_usable(const std::filesystem::path& file) {
+    if (::access(file.c_str(), X_OK) == 0)
+        return true;
+    const auto facts = read_elf(file);
+    const bool is_object = facts && facts->machine == bpf_machine;
+    errno = is_object ? 0 : ::access(file.c_str(), F_OK) == 0 ? EACCES : ENOENT;
+    return is_object;
+}
+
+}  // namespace detail
+
 /// As its variable says, else as a path, else beside the test program, where a build leaves both, else in
 /// PATH.
 [[nodiscard]] inline result<std::filesystem::path> find_scheduler_program(
@@ -49,9 +73,9 @@ namespace ktstr::host {
         // name in PATH is none. And what it finds by $ORIGIN lies where it lies itself.
         std::error_code is_no_link;
         const auto linked = std::filesystem::read_symlink(sibling, is_no_link);
-        binary = !is_no_link                            ? (beside / linked).lexically_normal()
-                 : ::access(sibling.c_str(), X_OK) == 0 ? sibling
-                                                        : find_program(wanted.binary).value_or("");
+        binary = !is_no_link                  ? (beside / linked).lexically_normal()
+                 : detail::is_usable(sibling) ? sibling
+                                              : find_program(wanted.binary).value_or("");
         if (binary.empty())
             return plain_error("find the scheduler", std::string(wanted.binary),
                                "no such program beside the test program or in PATH",
@@ -60,12 +84,19 @@ namespace ktstr::host {
     const std::string what = by_variable
                                  ? "use " + variable + ", the scheduler " + std::string(wanted.name)
                                  : "use the scheduler " + std::string(wanted.name);
-    if (::access(binary.c_str(), X_OK) != 0)
+    if (!detail::is_usable(binary))
         return system_error(what, binary.string(), "build it, or give its path in " + variable);
     const auto facts = read_elf(binary);
     if (!facts)
         return plain_error(what, binary.string(), facts.error().reason,
                            "a guest has no interpreter for anything else");
+    if (facts->machine == bpf_machine) {
+        if (detail::can_load_objects())
+            return binary;
+        return plain_error(what, binary.string(),
+                           "it is a BPF object, and this program has nothing that loads one",
+                           "link ktstr::bpf, or make a program of it with `ktstr bpf build`");
+    }
     if (facts->machine != machine_architecture.elf_machine)
         return plain_error(what, binary.string(),
                            "it is a program for " + elf_machine_name(facts->machine) +

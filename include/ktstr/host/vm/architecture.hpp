@@ -99,6 +99,9 @@ inline constexpr architecture architectures[] = {
      .steal = detail::x86_64_steal,
      .kvm = detail::x86_64_kvm}};
 
+/// The machine of BPF objects, which a kernel of any architecture takes.
+inline constexpr std::uint16_t bpf_machine = EM_BPF;
+
 /// What people call the machine of an ELF file, also one that has no row.
 [[nodiscard]] inline std::string elf_machine_name(std::uint16_t machine) {
     switch (machine) {
