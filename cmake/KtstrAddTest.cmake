@@ -268,8 +268,14 @@ function(ktstr_detail_main_object out)
     if(NOT EXISTS "${folder}/ktstr_main_host.cpp")
       set(folder "${ktstr_BINARY_DIR}")  # not installed
     endif()
-    set_source_files_properties("${folder}/ktstr_main_host.cpp" "${folder}/ktstr_main_reports.cpp" PROPERTIES COMPILE_OPTIONS
-                                "$<$<CONFIG:Release,RelWithDebInfo>:-O1>")
+    # Of -O1, g++ is spared what costs most and is for loops that these files do not have.
+    set(spared -fno-tree-dominator-opts -fno-tree-pta -fno-tree-ter -fno-tree-loop-optimize -fno-forward-propagate
+               -fno-guess-branch-probability -fno-ipa-modref -fno-if-conversion -fno-cprop-registers -fno-dse
+               -Wno-maybe-uninitialized)  # which needs them
+    set_source_files_properties(
+      "${folder}/ktstr_main_host.cpp" "${folder}/ktstr_main_reports.cpp"
+      PROPERTIES COMPILE_OPTIONS
+                 "$<$<CONFIG:Release,RelWithDebInfo>:-O1;$<$<CXX_COMPILER_ID:GNU>:${spared}>>")
   endif()
   set(${out} "${object}" PARENT_SCOPE)
 endfunction()
