@@ -297,7 +297,8 @@ private:
 };
 
 /// All integers of the scheduler's globals at one moment, and those of the maps that were asked for. One after the other
-/// is read, so they are not of one instant; arrays of more than 64 elements and texts are left out.
+/// is read, so they are not of one instant; arrays of more than 64 elements and texts are left out. With them are the
+/// kernel's own counters of the scheduler, as "kernel:nr_rejected" and "kernel:SCX_EV_BYPASS_ACTIVATE".
 class snapshot {
 public:
     snapshot(std::vector<sample> all, std::uint64_t attach)

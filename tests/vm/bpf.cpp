@@ -147,6 +147,9 @@ KTSTR_TEST(deltas_of_steps, scheduler = keeper, duration = 500ms) {
         KTSTR_CHECK(did.of("on_each_cpu[0].hits") > 0);
         KTSTR_CHECK(did.of("stats.local.hits") == 0);
         KTSTR_CHECK(did.of("stats.below_zero") == 0);
+        KTSTR_CHECK(did.of("kernel:nr_rejected") == 0);
+        KTSTR_CHECK(did.of("kernel:SCX_EV_BYPASS_ACTIVATE") == 0);
+        KTSTR_CHECK(has(words_of([&] { (void)did.of("kernel:SCX_EV_NOTHING"); }), "they have "));
         for (const auto& one : did.changed())
             moved = moved || one.path == "nr_enqueued";
         if (step == 1)

@@ -29,6 +29,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -1027,6 +1028,18 @@ void gather(const btf* types, __u32 id, const std::byte* bytes, std::size_t room
     }
 }
 
+/// What the kernel itself counts of the attached scheduler; older ones count less.
+void add_counters_of_kernel(std::vector<sample>& into) {
+    std::istringstream events(read_kernel_file("/sys/kernel/sched_ext/root/events").value_or(""));
+    std::string name;
+    std::int64_t value = 0;
+    while (events >> name >> value)
+        into.push_back({"kernel:" + name, value});
+    std::istringstream rejected(read_kernel_file("/sys/kernel/sched_ext/nr_rejected").value_or(""));
+    if (rejected >> value)
+        into.push_back({"kernel:nr_rejected", value});
+}
+
 }  // namespace
 
 }  // namespace detail
@@ -1118,6 +1131,7 @@ bpf::snapshot scheduler::snapshot(std::initializer_list<std::string_view> maps) 
             }
         }
     }
+    detail::add_counters_of_kernel(all);
     std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
     if (const auto done = in.still_attached("take", "a snapshot " + in.who()); !done)
         throw access_error(done.error());
