@@ -351,6 +351,47 @@ KTSTR_TEST(stop_the_world, cores = 2, duration = 1s) {
     }
 }
 
+KTSTR_TEST(epoll_storm, cores = 2, duration = 500ms) {
+    const auto callbacks = event_counter::of_function("callbacks", "ep_poll_callback", by_a_worker);
+    const auto report = load(ctx, work::epoll_storm{});
+    const auto bursts = report.workers()[0].iterations;
+    const auto taken = report.iterations() - bursts;
+    KTSTR_CHECK(report.worker_count() == 3);
+    KTSTR_CHECK(bursts > 2);
+    // Every event is taken once.
+    KTSTR_CHECK((taken <= 32 * bursts && taken >= 32 * (bursts - 1)));
+    KTSTR_CHECK(callbacks.count() >= bursts - 1, "{} in {} bursts", callbacks.count(), bursts);
+    KTSTR_CHECK(!report.account().wake_latency.empty());
+    KTSTR_CHECK(report.workers()[0].account().wake_latency.empty());
+}
+
+// The kernel lends priorities with the one lock, and none with the other.
+KTSTR_TEST(priority_inversion, cores = 2, duration = 500ms) {
+    for (const auto lock : {work::lock_kind::plain, work::lock_kind::pi}) {
+        const event_counter lent("sched/sched_pi_setprio", "comm == \"ktstr-worker\"");
+        const auto report =
+            load(ctx, work::priority_inversion{.hold_spins = 200'000, .lock = lock});
+        KTSTR_CHECK(report.worker_count() == 3);
+        for (const auto& w : report)
+            KTSTR_CHECK(w.iterations > 2);
+        KTSTR_CHECK(!report.workers()[0].account().wake_latency.empty());
+        KTSTR_CHECK(report.workers()[2].account().wake_latency.empty());
+        KTSTR_CHECK(report.account().cpus.count() == 1);
+        if (lock == work::lock_kind::pi)
+            KTSTR_CHECK(lent.count() > 2, "{}", lent.count());
+        else
+            KTSTR_CHECK(lent.count() == 0);
+    }
+}
+
+KTSTR_TEST(io_uring, cores = 2, duration = 500ms) {
+    const event_counter queued("io_uring/io_uring_queue_async_work", by_a_worker);
+    const auto seen = load(ctx, work::io_uring{}, 1).account();
+    KTSTR_CHECK(seen.iterations > 2);
+    KTSTR_CHECK(queued.count() == 8 * seen.iterations);
+    KTSTR_CHECK(seen.voluntary_switches > 2);
+}
+
 KTSTR_TEST(custom, cores = 2, duration = 500ms) {
     const event_counter sleeps("syscalls/sys_enter_nanosleep", by_a_worker);
     const timespec pause{0, 2'000'000};

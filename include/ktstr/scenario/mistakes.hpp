@@ -178,6 +178,18 @@ namespace work {
         detail::mistake_in_time("stop_the_world", "every", w.every),
         detail::mistake_in_time("stop_the_world", "pause", w.pause));
 }
+[[nodiscard]] inline std::string mistake_in(const epoll_storm& w) {
+    return detail::first_of(
+        detail::mistake_in_count("epoll_storm", "consumers", w.consumers, 1, max_crew - 1),
+        detail::mistake_in_count("epoll_storm", "events", w.events, 1, 1'000'000));
+}
+[[nodiscard]] inline std::string mistake_in(const priority_inversion& w) {
+    return detail::first_of(detail::mistake_in_spins("priority_inversion", w.hold_spins),
+                            detail::mistake_in_spins("priority_inversion", w.work_spins));
+}
+[[nodiscard]] inline std::string mistake_in(const io_uring& w) {
+    return detail::mistake_in_count("io_uring", "requests", w.requests, 1, 4096);
+}
 [[nodiscard]] inline std::string mistake_in(const custom& w) {
     return w.run != nullptr ? "" : "custom has no function to run";
 }

@@ -21,7 +21,7 @@ namespace ktstr {
     KIND(futex_fan_out) KIND(thundering_herd) KIND(wake_chain) KIND(mutex_contention) KIND(barrier) \
     KIND(fork_exit) KIND(compile_tree) KIND(nice_sweep) KIND(affinity_churn) KIND(policy_churn) \
     KIND(signal_storm) KIND(page_fault_churn) KIND(idle_churn) KIND(timer_latency) \
-    KIND(deadline_frames) KIND(unix_socket) KIND(preempt_storm) KIND(stop_the_world) KIND(custom)
+    KIND(deadline_frames) KIND(unix_socket) KIND(preempt_storm) KIND(stop_the_world) KIND(epoll_storm) KIND(priority_inversion) KIND(io_uring) KIND(custom)
 // clang-format on
 
 #define KTSTR_DETAIL_ENUMERATOR(name) name,
@@ -241,6 +241,35 @@ struct stop_the_world {
     int spins = 1024;
     std::chrono::nanoseconds every = std::chrono::milliseconds{50};
     std::chrono::nanoseconds pause = std::chrono::milliseconds{5};
+};
+
+/// One worker makes `events` events at once for `consumers` that wait in epoll with EPOLLEXCLUSIVE, and again when all are
+/// taken. Their turns are events. Wake-up latency: from the events to a consumer's first one.
+struct epoll_storm {
+    static constexpr auto id = work_id::epoll_storm;
+    [[nodiscard]] constexpr int members() const { return consumers + 1; }
+    int consumers = 2;
+    int events = 32;
+};
+
+enum class lock_kind : int { plain, pi };
+
+/// Three workers on one CPU: a high one (SCHED_FIFO) wants a lock every millisecond which a low one (SCHED_OTHER) holds again and
+/// again, and a medium one (SCHED_FIFO) has nothing to do with it but CPU time to use. Wake-up latency: of the high one, from its wish for
+/// the lock until it has it. With `lock_kind::pi` the low one inherits its priority.
+struct priority_inversion {
+    static constexpr auto id = work_id::priority_inversion;
+    static constexpr int members() { return 3; }
+    int hold_spins = 4096;
+    int work_spins = 1024;
+    lock_kind lock = lock_kind::plain;
+};
+
+/// Hands `requests` requests to the kernel's worker threads of this process (IOSQE_ASYNC) and waits for all: threads that io_uring makes,
+/// wakes and lets sleep.
+struct io_uring {
+    static constexpr auto id = work_id::io_uring;
+    int requests = 8;
 };
 
 /// The test's own work: a function, and whatever it likes to know. It runs in a process forked from the body's, so the

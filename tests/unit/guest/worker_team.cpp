@@ -378,6 +378,7 @@ TEST_CASE("every kind works in phases, comes back to it, and stops in order", "[
                                timer_latency{},
                                deadline_frames{2ms, 500us},
                                unix_socket{},
+                               epoll_storm{},
                                stop_the_world{.every = 3ms, .pause = 500us}};
     for (const auto& kind : kinds) {
         INFO(to_text(kind.id()));

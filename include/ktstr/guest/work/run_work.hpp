@@ -10,10 +10,12 @@
 #include <ktstr/guest/work/types/compile_tree.hpp>
 #include <ktstr/guest/work/types/custom.hpp>
 #include <ktstr/guest/work/types/deadline_frames.hpp>
+#include <ktstr/guest/work/types/epoll_storm.hpp>
 #include <ktstr/guest/work/types/fork_exit.hpp>
 #include <ktstr/guest/work/types/futex_fan_out.hpp>
 #include <ktstr/guest/work/types/futex_ping_pong.hpp>
 #include <ktstr/guest/work/types/idle_churn.hpp>
+#include <ktstr/guest/work/types/io_uring.hpp>
 #include <ktstr/guest/work/types/mixed.hpp>
 #include <ktstr/guest/work/types/mutex_contention.hpp>
 #include <ktstr/guest/work/types/nice_sweep.hpp>
@@ -21,6 +23,7 @@
 #include <ktstr/guest/work/types/pipe_io.hpp>
 #include <ktstr/guest/work/types/policy_churn.hpp>
 #include <ktstr/guest/work/types/preempt_storm.hpp>
+#include <ktstr/guest/work/types/priority_inversion.hpp>
 #include <ktstr/guest/work/types/signal_storm.hpp>
 #include <ktstr/guest/work/types/spin_wait.hpp>
 #include <ktstr/guest/work/types/stop_the_world.hpp>
