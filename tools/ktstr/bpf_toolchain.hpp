@@ -190,8 +190,8 @@ inline result<void> find_libbpf(const host::cache& in, bpf_toolchain& into) {
     return found;
 }
 
-[[nodiscard]] inline result<bpf_toolchain> find_bpf_toolchain(const host::cache& in) {
-    bpf_toolchain found;
+/// Only clang, for the kernel's own makefiles, which bring the rest.
+[[nodiscard]] inline result<found_tool> find_clang() {
     std::vector<std::string> clangs;
     for (const char* name : {"clang-22", "clang-21", "clang-20", "clang-19", "clang-18", "clang-17",
                              "clang-16", "clang"})
@@ -199,8 +199,13 @@ inline result<void> find_libbpf(const host::cache& in, bpf_toolchain& into) {
     // 19 is what ktstr's own suite builds with: newer ones first would make another program of the same source.
     std::stable_partition(clangs.begin(), clangs.end(),
                           [](const std::string& path) { return path.ends_with("clang-19"); });
-    auto clang = detail::choose_tool("KTSTR_BPF_CLANG", "clang", oldest_clang, clangs,
-                                     "install clang-19 (Debian 12 has it)");
+    return detail::choose_tool("KTSTR_BPF_CLANG", "clang", oldest_clang, clangs,
+                               "install clang-19 (Debian 12 has it)");
+}
+
+[[nodiscard]] inline result<bpf_toolchain> find_bpf_toolchain(const host::cache& in) {
+    bpf_toolchain found;
+    auto clang = find_clang();
     if (!clang)
         return clang.error();
     found.clang = *std::move(clang);

@@ -59,6 +59,8 @@ inline std::string words_of(const host::surveyed_entry& entry) {
     };
     if (entry.kind == "kernels") {
         const auto info = host::detail::read_info(entry.path / "kernel.info");
+        if (const auto from = host::detail::info_value(info, "built-from"); !from.empty())
+            return "kernel built from " + from;
         return fmt::format("kernel {}, {} {}", host::detail::info_value(info, "package-version"),
                            host::detail::info_value(info, "source"),
                            host::detail::info_value(info, "suite"));
@@ -91,6 +93,10 @@ inline std::string words_of(const host::surveyed_entry& entry) {
         return about.empty() ? "a scheduler" : (entry.kind == "attaches" ? "seen: " : "") + about;
     if (entry.kind == "qemu")
         return "version of a QEMU: " + line_of(entry.path);
+    if (entry.kind == "sources")
+        return "tools of " + entry.key.substr(0, entry.key.find('_'));
+    if (entry.kind == "selftests")
+        return about;
     return entry.in_use ? "under construction" : "left by a process that died";
 }
 

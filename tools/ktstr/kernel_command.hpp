@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// `ktstr kernel list|show|fetch|btf|clean`: the kernels in the cache, and what one can do. Host side.
+// `ktstr kernel list|show|fetch|source|build|btf|clean`: the kernels in the cache, what one can do, and how to get one.
+// Host side.
 #pragma once
 
 #include <ktstr/host/cache/cache.hpp>
@@ -19,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "kernel_build.hpp"
+#include "kernel_source.hpp"
 #include "subcommand.hpp"
 #include "vmlinux_header.hpp"
 
@@ -143,6 +146,34 @@ inline int fetch_kernel(const std::string& spec) {
     return 0;
 }
 
+/// Prints where the part of it lies that the programs of its tools/ are built from.
+inline int kernel_sources(const std::string& spec) {
+    const host::stop_signal stop;  // ends what it waits for, in order
+    const auto in = host::cache::open();
+    if (!in)
+        return cannot(in.error());
+    const auto origin = find_source(*in, spec, say);
+    if (!origin)
+        return cannot(origin.error());
+    const auto source = obtain_tools_source(*in, *origin, say);
+    if (!source)
+        return cannot(source.error());
+    fmt::print("{}\n", source->tree.string());
+    return 0;
+}
+
+inline int make_kernel(const kernel_build_order& order) {
+    const host::stop_signal stop;  // ends what it waits for, in order
+    const auto in = host::cache::open();
+    if (!in)
+        return cannot(in.error());
+    const auto kernel = build_kernel(*in, order);
+    if (!kernel)
+        return cannot(kernel.error());
+    fmt::print("{}\n", kernel->release);
+    return 0;
+}
+
 /// Prints where the cache keeps it, or writes a copy to `output`; "-" is standard output.
 inline int kernel_btf(const std::string& spec, const std::string& format,
                       const std::string& output) {
@@ -246,6 +277,32 @@ inline void add_kernel_command(CLI::App& app, int& status) {
     fetch->add_option("SPEC", *fetched,
                       "distro: the newest with sched_ext; or how its version begins, such as 7.2");
     fetch->callback([=, &status] { status = detail::fetch_kernel(*fetched); });
+
+    CLI::App* const source = kernel->add_subcommand(
+        "source", "Where a kernel's sources are; unpacks those that its tools are built from");
+    const auto source_of = std::make_shared<std::string>("distro");
+    source->add_option("SPEC", *source_of,
+                       "distro or a cached kernel: its source package; linux-source-X.Y[/SUITE], a "
+                       "tarball, or a tree");
+    source->callback([=, &status] { status = detail::kernel_sources(*source_of); });
+
+    CLI::App* const build = kernel->add_subcommand(
+        "build", "Build a kernel with what tests need and nothing else; prints what to call it");
+    const auto order = std::make_shared<kernel_build_order>();
+    build
+        ->add_option("SOURCE", order->source,
+                     "A source tree, a tarball, linux-source-X.Y[/SUITE]; linux-source or a cached "
+                     "kernel: its source package")
+        ->capture_default_str();
+    build
+        ->add_option("--config", order->fragments,
+                     "A fragment of a configuration, after ktstr's own; repeatable")
+        ->allow_extra_args(false)
+        ->check(CLI::ExistingFile);
+    build->add_option("--jobs", order->jobs, "Compilers at a time; 0: one for each CPU")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    build->callback([=, &status] { status = detail::make_kernel(*order); });
 
     CLI::App* const btf = kernel->add_subcommand(
         "btf", "A kernel's types, taken out of its image without booting it");

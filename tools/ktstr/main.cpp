@@ -12,6 +12,7 @@
 #include "kernel_command.hpp"
 #include "locks_command.hpp"
 #include "package_command.hpp"
+#include "selftests_command.hpp"
 #include "smoke_command.hpp"
 #include "verify_command.hpp"
 
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
         ktstr::tool::add_kernel_command(app, status);
         ktstr::tool::add_locks_command(app, status);
         ktstr::tool::add_package_command(app, status);
+        ktstr::tool::add_selftests_command(app, status);
         ktstr::tool::add_smoke_command(app, status);
         ktstr::tool::add_verify_command(app, status);
         try {

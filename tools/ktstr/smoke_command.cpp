@@ -4,8 +4,8 @@
 #include "smoke_command.hpp"
 
 #include <ktstr/embed.hpp>
+#include <ktstr/host/kernel/resolve_kernel.hpp>
 #include <ktstr/host/text/terminal.hpp>
-#include <ktstr/host/text/xml.hpp>
 
 #include <fmt/format.h>
 
@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,40 +23,23 @@
 
 #include <unistd.h>
 
+#include "kernel_programs.hpp"
+#include "matrix.hpp"
+#include "stoppable.hpp"
 #include "subcommand.hpp"
-#include "table.hpp"
 
 namespace ktstr::tool {
 
 namespace {
 
 constexpr std::string_view of_kernel = "eevdf";
+constexpr std::string_view of_sources = "kernel";
 
 struct smoke_order {
     std::vector<std::string> schedulers, kernels, topologies;
     int seconds = 3;
     std::string accel = "auto", artifacts = "ktstr-artifacts";
     std::optional<std::string> markdown, junit;
-};
-
-struct smoke_cell {
-    std::string scheduler, kernel, topology;
-    cell_result result;
-
-    [[nodiscard]] std::string column() const {
-        return kernel.empty() ? topology : kernel + " " + topology;
-    }
-    [[nodiscard]] std::string name() const { return scheduler + " on " + column(); }
-    /// "pass", or the verdict and its reason; what was not judged has neither.
-    [[nodiscard]] std::string word() const {
-        if (!result.verdict)
-            return std::string(to_text(result.ending));
-        std::string text(to_text(*result.verdict));
-        if (result.reason != reason::none)
-            text += fmt::format(" ({})", to_text(result.reason));
-        return text;
-    }
-    [[nodiscard]] std::string why() const { return host::one_line(result.message); }
 };
 
 /// What the tables call each program: its file's name, numbered where another has the same, so that no verdict
@@ -73,10 +55,10 @@ std::vector<std::string> names_of(const std::vector<std::string>& programs) {
     return names;
 }
 
-smoke_cell run_one(const smoke_order& order, const std::string& program, const std::string& name,
-                   const std::string& kernel, const std::string& topology) {
+matrix_cell run_one(const smoke_order& order, const std::string& program, const std::string& name,
+                    const std::string& kernel, const std::string& topology) {
     const bool is_eevdf = program == of_kernel;
-    smoke_cell cell{name, kernel, topology, {}};
+    matrix_cell cell{name, kernel.empty() ? topology : kernel + " " + topology, {}};
     run_options how;
     how.arguments = {
         "--quiet",
@@ -85,7 +67,7 @@ smoke_cell run_one(const smoke_order& order, const std::string& program, const s
         "--topology",
         topology,
         "--artifacts",
-        (std::filesystem::path(order.artifacts) / cell.scheduler /
+        (std::filesystem::path(order.artifacts) / cell.row /
          (kernel.empty() ? "default" : std::filesystem::path(kernel).filename()) / topology)
             .string()};
     if (!kernel.empty())
@@ -99,98 +81,66 @@ smoke_cell run_one(const smoke_order& order, const std::string& program, const s
     return cell;
 }
 
-/// Rows in the order of the command line, a column for each kernel and topology.
-table table_of(const std::vector<smoke_cell>& cells) {
-    std::vector<std::string> columns, rows;
-    std::map<std::pair<std::string, std::string>, std::string> words;
-    const auto add = [](auto& list, const std::string& text) {
-        if (std::find(list.begin(), list.end(), text) == list.end())
-            list.push_back(text);
-    };
-    for (const auto& cell : cells) {
-        add(columns, cell.column());
-        add(rows, cell.scheduler);
-        words[{cell.scheduler, cell.column()}] = cell.word();
-    }
-    table rows_of_words{{"scheduler"}};
-    rows_of_words[0].insert(rows_of_words[0].end(), columns.begin(), columns.end());
-    for (const auto& row : rows) {
-        rows_of_words.push_back({row});
-        for (const auto& column : columns) {
-            const auto found = words.find({row, column});
-            rows_of_words.back().push_back(found == words.end() ? "not run" : found->second);
-        }
-    }
-    return rows_of_words;
-}
-
-std::string markdown_of(const std::vector<smoke_cell>& cells) {
-    std::string text = as_markdown(table_of(cells));
-    for (const auto& cell : cells)
-        if (!cell.result.passed())
-            text += fmt::format("\n- {}, {}: {}", in_markdown(cell.name()),
-                                in_markdown(cell.word()), in_markdown(cell.why()));
-    return text + '\n';
-}
-
-std::string as_junit(const std::vector<smoke_cell>& cells) {
-    std::string tests;
-    int failures = 0, errors = 0, skipped = 0;
-    for (const auto& cell : cells) {
-        const auto& result = cell.result;
-        tests += fmt::format("  <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\"",
-                             host::xml_attribute("smoke." + cell.scheduler),
-                             host::xml_attribute(cell.column()),
-                             result.total_time ? result.total_time->count() : 0.0);
-        if (result.passed()) {
-            tests += "/>\n";
+/// The programs for one kernel, the word `kernel` in their places taken for those of its own sources.
+result<std::vector<std::string>> programs_for(const std::string& kernel,
+                                              const std::vector<std::string>& wanted,
+                                              std::vector<std::shared_ptr<unique_fd>>& in_use) {
+    std::vector<std::string> programs;
+    for (const auto& one : wanted) {
+        if (one != of_sources) {
+            programs.push_back(one);
             continue;
         }
-        const bool is_skip = result.verdict == verdict::skip;
-        const bool is_fail = result.verdict == verdict::fail;
-        (is_skip ? skipped : is_fail ? failures : errors)++;
-        const char* const element = is_skip ? "skipped" : is_fail ? "failure" : "error";
-        tests += fmt::format(">\n    <{0} message=\"{1}\">{2}</{0}>\n  </testcase>\n", element,
-                             host::xml_attribute(cell.word() + ": " + result.message),
-                             host::xml_text(result.text));
+        const stoppable while_building;
+        const auto in = host::cache::open();
+        if (!in)
+            return in.error();
+        const auto resolved = host::resolve_kernel({kernel, true, say});
+        if (!resolved)
+            return resolved.error();
+        const auto origin = source_of_kernel(*in, *resolved, say);
+        if (!origin)
+            return origin.error();
+        const auto source = obtain_tools_source(*in, *origin, say);
+        if (!source)
+            return source.error();
+        const auto built = obtain_kernel_schedulers(*in, *source, *resolved, say);
+        if (!built)
+            return built.error();
+        in_use.push_back(built->in_use);
+        for (const auto& program : built->programs)
+            programs.push_back(program.string());
     }
-    return fmt::format(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"ktstr smoke\" tests=\"{}\" "
-        "failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n{}</testsuite>\n",
-        cells.size(), failures, errors, skipped, tests);
+    return programs;
 }
 
-result<void> write_file(const std::string& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    file << text;
-    file.close();
-    if (!file)
-        return system_error("write", path);
-    return {};
-}
-
-/// The worst of all, as a run of tests has it.
-int exit_code_of(const std::vector<smoke_cell>& cells) {
-    const auto some = [&](auto is) { return std::any_of(cells.begin(), cells.end(), is); };
-    if (some([](const auto& c) { return c.result.verdict == verdict::fail; }))
-        return 1;
-    if (some([](const auto& c) { return !c.result.verdict; }))
-        return exit_cannot;
-    if (some([](const auto& c) { return c.result.verdict == verdict::inconclusive; }))
-        return 2;
-    return some([](const auto& c) { return c.result.passed(); }) ? 0 : 4;
+/// The kernels that are meant, as the cells are asked for them.
+std::vector<std::string> kernels_of(const smoke_order& order) {
+    if (!order.kernels.empty())
+        return order.kernels;
+    const char* const given = std::getenv("KTSTR_KERNEL");
+    return {given != nullptr ? given : ""};
 }
 
 int smoke(const smoke_order& order) {
-    const auto kernels = order.kernels.empty() ? std::vector<std::string>{""} : order.kernels;
-    const auto names = names_of(order.schedulers);
-    std::vector<smoke_cell> cells;
-    const std::size_t all = order.schedulers.size() * kernels.size() * order.topologies.size();
+    const auto kernels = kernels_of(order);
+    std::vector<std::vector<std::string>> programs;
+    std::vector<std::shared_ptr<unique_fd>> in_use;
+    std::size_t all = 0;
+    for (const auto& kernel : kernels) {
+        auto its = programs_for(kernel, order.schedulers, in_use);
+        if (!its)
+            return cannot(its.error());
+        all += its->size() * order.topologies.size();
+        programs.push_back(*std::move(its));
+    }
+    std::vector<matrix_cell> cells;
     // What shares a machine's shape comes together: its template is in the host's cache then.
-    for (const auto& kernel : kernels)
+    for (std::size_t k = 0; k < kernels.size(); ++k)
         for (const auto& topology : order.topologies)
-            for (std::size_t i = 0; i < order.schedulers.size(); ++i) {
-                cells.push_back(run_one(order, order.schedulers[i], names[i], kernel, topology));
+            for (std::size_t i = 0; i < programs[k].size(); ++i) {
+                const auto names = names_of(programs[k]);
+                cells.push_back(run_one(order, programs[k][i], names[i], kernels[k], topology));
                 const auto& cell = cells.back();
                 say(fmt::format("{} of {}: {}: {}{}{}", cells.size(), all, cell.name(), cell.word(),
                                 cell.result.passed() ? "" : ": ", cell.why()));
@@ -198,14 +148,11 @@ int smoke(const smoke_order& order) {
                     cell.result.ending == cell_ending::stopped)
                     return cell.result.ending == cell_ending::misused ? exit_usage : exit_cannot;
             }
-    fmt::print("{}", on_a_terminal(table_of(cells)));
-    std::fflush(stdout);
-    for (const auto& [path, text] :
-         {std::pair{order.markdown, markdown_of(cells)}, std::pair{order.junit, as_junit(cells)}})
-        if (path)
-            if (const auto written = write_file(*path, text); !written)
-                return cannot(written.error());
-    return exit_code_of(cells);
+    if (const auto told =
+            detail::tell_matrix(cells, "scheduler", "smoke", order.markdown, order.junit);
+        !told)
+        return cannot(told.error());
+    return detail::exit_code_of(cells);
 }
 
 }  // namespace
@@ -216,8 +163,10 @@ void add_smoke_command(CLI::App& app, int& status) {
     const auto order = std::make_shared<smoke_order>();
     order->topologies = {"1n1l2c1t", "1n2l2c1t", "2n2l2c2t"};
     command
-        ->add_option("SCHEDULER", order->schedulers,
-                     "Programs of schedulers; eevdf is the kernel's own")
+        ->add_option(
+            "SCHEDULER", order->schedulers,
+            "Programs of schedulers; eevdf is the kernel's own class, and kernel are those of "
+            "tools/sched_ext in each kernel's sources")
         ->required();
     command->add_option("--kernel", order->kernels, "As for tests; repeatable")
         ->allow_extra_args(false);
@@ -234,7 +183,7 @@ void add_smoke_command(CLI::App& app, int& status) {
     command->add_option("--junit", order->junit, "The verdicts as JUnit XML, into this file");
     command->callback([=, &status] {
         for (auto& program : order->schedulers) {
-            if (program == of_kernel)
+            if (program == of_kernel || program == of_sources)
                 continue;
             if (::access(program.c_str(), X_OK) != 0) {
                 status = cannot(

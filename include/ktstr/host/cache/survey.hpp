@@ -32,9 +32,9 @@ namespace ktstr::host {
 
 /// Everything the cache keeps, the most precious first. `qemu` are notes, one file each; `tmp` are
 /// directories under construction.
-inline constexpr std::array<std::string_view, 12> cache_kinds{
-    "kernels", "packages",  "apt",      "images",   "btf",  "initramfs",
-    "payload", "templates", "attached", "attaches", "qemu", "tmp"};
+inline constexpr std::array<std::string_view, 14> cache_kinds{
+    "kernels",   "packages", "apt",       "images",   "btf",      "sources", "selftests",
+    "initramfs", "payload",  "templates", "attached", "attaches", "qemu",    "tmp"};
 
 struct surveyed_entry {
     std::string kind;
