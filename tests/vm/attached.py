@@ -33,7 +33,7 @@ def fresh_cache():
     global caches
     caches += 1
     return expect.private_cache(os.path.join(place, f"cache{caches}"),
-                                hidden=("templates", "attached", "attaches", "payload", "initramfs", "locks", "tmp"))
+                                hidden=("templates", "payload", "initramfs", "locks", "tmp"))
 
 
 def build(mark):

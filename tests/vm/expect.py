@@ -87,6 +87,8 @@ def private_cache(path, hidden=()):
     cache = os.environ.get("KTSTR_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ktstr")
     os.makedirs(path)
+    if "templates" in hidden:  # those with a scheduler attached are made of them
+        hidden = (*hidden, "attached", "attaches")
     for name in os.listdir(cache):
         if os.path.isdir(os.path.join(cache, name)) and name not in hidden:
             os.symlink(os.path.join(cache, name), os.path.join(path, name))
