@@ -105,10 +105,10 @@ KTSTR_TEST(d_other_argument_too, scheduler = configured, scheduler_args = {"more
 }
 
 // One that always has something to do, and one that has ended when its clone is awake.
-KTSTR_TEST(e_floods, scheduler = zoo, scheduler_args = {"floods"}, duration = 1s) {
+KTSTR_TEST(e_spins, scheduler = zoo, scheduler_args = {"spins"}, duration = 1s) {
     KTSTR_CHECK(ctx.scheduler().enabled());
 }
-KTSTR_TEST(e_floods_too, scheduler = zoo, scheduler_args = {"floods"}, duration = 1s) {
+KTSTR_TEST(e_spins_too, scheduler = zoo, scheduler_args = {"spins"}, duration = 1s) {
     KTSTR_CHECK(ctx.scheduler().enabled());
 }
 KTSTR_TEST(f_leaves_when_woken, scheduler = zoo, scheduler_args = {"leaves_when_woken"},

@@ -152,11 +152,11 @@ os.replace(mine + ".new", mine)
 run("a rebuilt program", cache, {"a_first": (PASS, "template")}, runs=plain(1))
 
 # ---- what can't be in a template ---------------------------------------------------------------------
-floods = {"e_floods": (PASS, "test"), "e_floods_too": (PASS, "test")}
-said = run("a scheduler that never rests", cache, floods, made=1)
+spins = {"e_spins": (PASS, "test"), "e_spins_too": (PASS, "test")}
+said = run("a scheduler that never rests", cache, spins, made=1)
 require(said.count("the scheduler was attached by the test itself: ") == 2 and "it did not come to rest: " in said,
         f"it is not said that it never rests:\n{said}")
-said = run("and is known for it", cache, floods)
+said = run("and is known for it", cache, spins)
 require(said.count("it did not come to rest: ") == 2 and said.count("(in an earlier run)") == 2, f"it is not known for it:\n{said}")
 said = run("a scheduler that is refused", cache, {"f_refused": (ATTACH, "test"), "f_refused_too": (ATTACH, "test")}, made=1)
 require("ops.init() failed (-22)" in said, f"the refusal is not told:\n{said}")

@@ -41,8 +41,9 @@ constexpr const char* faults[] = {
     "no_idle",    "restart",   "long_words", "odd_words"};
 // Those of this half.
 constexpr const char* own_faults[] = {
-    "forks_and_exits", "never_attaches", "crashes",     "leaves",     "floods",
-    "ignores_signals", "partial",        "eats_memory", "comes_back", "leaves_when_woken"};
+    "forks_and_exits", "never_attaches",    "crashes", "leaves",
+    "floods",          "ignores_signals",   "partial", "eats_memory",
+    "comes_back",      "leaves_when_woken", "spins"};
 
 int say(libbpf_print_level level, const char* format, va_list args) {
     return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, args);
@@ -138,8 +139,9 @@ int main(int argc, char** argv) {
     const std::string flood(65536, '~');
     for (;;) {
         const timespec no_wait{};
-        const int signal = wanted == "floods" ? ::sigtimedwait(&news, nullptr, &no_wait)
-                                              : ::sigwaitinfo(&news, nullptr);
+        const int signal = wanted == "floods" || wanted == "spins"
+                               ? ::sigtimedwait(&news, nullptr, &no_wait)
+                               : ::sigwaitinfo(&news, nullptr);
         if (signal == SIGUSR1) {
             if (wanted == "crashes")
                 std::raise(SIGSEGV);
