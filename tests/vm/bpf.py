@@ -3,6 +3,7 @@
 """bpf.py PROGRAM WITHOUT: what a body reads and writes of a running scheduler, in clones and in a machine that boots. A program
 WITHOUT the part has nothing of libbpf in it."""
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,31 @@ with tempfile.TemporaryDirectory(prefix="ktstr-bpf-") as place:
     code, events, more, _ = expect.run(other, "--accel", "tcg", "--filter", "an_object")
     said += more
     wrong += expect.compare(events, {"an_object": PASS})
+# In a template with an object attached the program runs and its disk was read: a rebuilt one must find neither. The other build
+# asks for a counter that is not there.
+with tempfile.TemporaryDirectory(prefix="ktstr-bpf-") as place:
+    built = os.path.join(place, os.path.basename(program))
+    os.symlink(os.path.join(os.path.dirname(os.path.abspath(program)), "schedulers"), os.path.join(place, "schedulers"))
+    private = {"KTSTR_CACHE_DIR": expect.private_cache(os.path.join(place, "cache"), hidden=("templates", "payload", "locks", "tmp"))}
+    shutil.copy(program, built)
+    code, events, more, _ = expect.run(built, "--accel", "tcg", "--filter", "an_object", "--repeat", "2", environment=private)
+    said += more
+    wrong += expect.compare(events, {"an_object": PASS})
+    if events.get("an_object", {}).get("attach") != "template":
+        wrong.append(f"an object is not attached in a template:\n{more}")
+    code = open(built, "rb").read()
+    if code.count(b"\0nr_enqueued\0") != 1:
+        wrong.append("the name of the counter is not in the program once, so this shows nothing")
+    with open(built + ".new", "wb") as file:
+        file.write(code.replace(b"\0nr_enqueued\0", b"\0no_enqueued\0"))
+    shutil.copymode(built, built + ".new")
+    os.replace(built + ".new", built)
+    for where, arguments in (("test", ()), ("template", ("--repeat", "2"))):
+        _, events, more, _ = expect.run(built, "--accel", "tcg", "--filter", "an_object", *arguments, environment=private)
+        said += more
+        event = events.get("an_object", {})
+        if (event.get("reason"), event.get("attach")) != ("exception", where) or "'no_enqueued'" not in event["message"]:
+            wrong.append(f"a rebuilt program, attached in the {where}: its body did not run: {event}")
 # A program without the part says before it boots anything what it lacks.
 code, events, more, _ = expect.run(without, "--accel", "tcg", "--filter", "runs_everybody",
                                    environment={"KTSTR_SCHEDULER_ZOO": "schedulers/keeper.bpf.o"})

@@ -98,9 +98,12 @@ TEST_CASE("whatever is attached in a template is in its key", "[clone]") {
     wire::run_test order{.scheduler = "/ktstr/scheduler",
                          .scheduler_args = {"--slice", "5"},
                          .sysctls = {"kernel.a=1"}};
-    const auto key = attached_key("plain", "files", order);
-    CHECK(attached_key("another", "files", order) != key);
-    CHECK(attached_key("plain", "rebuilt", order) != key);
+    const auto key = attached_key("plain", "files", "", order);
+    CHECK(attached_key("another", "files", "", order) != key);
+    CHECK(attached_key("plain", "rebuilt", "", order) != key);
+    CHECK(attached_key("plain", "files", "program", order) != key);
+    CHECK(attached_key("plain", "files", "another", order) !=
+          attached_key("plain", "files", "program", order));
     using change = std::function<void(wire::run_test&)>;
     const std::vector<change> other{
         [](auto& o) { o.scheduler_args[1] = "6"; },
@@ -118,13 +121,13 @@ TEST_CASE("whatever is attached in a template is in its key", "[clone]") {
         INFO("change " << i);
         auto changed = order;
         other[i](changed);
-        CHECK(attached_key("plain", "files", changed) != key);
+        CHECK(attached_key("plain", "files", "", changed) != key);
     }
     // Which test it is for does not matter.
     order.name = "another test";
     order.scheduler_name = "another name";
     order.timeout_ms = 5;
-    CHECK(attached_key("plain", "files", order) == key);
+    CHECK(attached_key("plain", "files", "", order) == key);
 }
 
 TEST_CASE("what is known of an attach is told to later runs", "[clone]") {

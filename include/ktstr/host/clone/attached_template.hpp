@@ -30,11 +30,12 @@ inline constexpr std::string_view attached_before_kind = "attaches";
 inline constexpr std::uint64_t attached_before_limit = std::uint64_t{4} << 20;
 
 /// Names what is attached, and to which kind of machine. `plain`: the key of the template without it;
-/// `files`: the content of the disk with the scheduler, its libraries and its files.
+/// `files`: the content of the disk with the scheduler, its libraries and its files; `loader`: see payload.
 [[nodiscard]] inline std::string attached_key(std::string_view plain, std::string_view files,
+                                              std::string_view loader,
                                               const wire::run_test& order) {
     content_hash hash;
-    hash.add(std::string_view("ktstr attached template 1")).add(plain).add(files);
+    hash.add(std::string_view("ktstr attached template 2")).add(plain).add(files).add(loader);
     hash.add(std::string_view(order.scheduler));
     for (const auto* list : {&order.scheduler_args, &order.sysctls}) {
         hash.add(static_cast<std::uint64_t>(list->size()));

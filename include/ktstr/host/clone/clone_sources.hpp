@@ -25,6 +25,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -119,8 +120,7 @@ public:
         const auto key = template_key(request_for(planned));
         if (!key)
             return false;
-        if (planned.attach &&
-            attach_known(planned, attached_key(*key, planned.files.files_id, *planned.attach))) {
+        if (planned.attach && attach_known(planned, attached_key_of(planned, *key))) {
             planned.attached = true;
             return true;
         }
@@ -133,7 +133,7 @@ public:
             done.attach ? template_key(request_for(done)) : result<std::string>(std::string());
         if (!done.attach || done.attached || !plain)
             return;
-        const auto key = attached_key(*plain, done.files.files_id, *done.attach);
+        const auto key = attached_key_of(done, *plain);
         if (!attached_before(cache_, key))
             remember_attached(cache_, key, {}, about_attached(attached_request(done)));
     }
@@ -196,6 +196,10 @@ private:
         for (const auto& word : one.spec().scheduler_args)
             text.append(1, '\0').append(word);
         return text;
+    }
+
+    [[nodiscard]] static std::string attached_key_of(const clone& planned, std::string_view plain) {
+        return attached_key(plain, planned.files.files_id, planned.files.loader, *planned.attach);
     }
 
     [[nodiscard]] std::string set_aside(clone& broken, error why) {
@@ -363,7 +367,7 @@ private:
         const auto plain_key = template_key(request_for(planned));
         if (!plain_key)
             return std::nullopt;
-        const auto key = attached_key(*plain_key, planned.files.files_id, *planned.attach);
+        const auto key = attached_key_of(planned, *plain_key);
         const auto mine = slot_for(key);
         const std::lock_guard lock(mine->making);
         if (mine->made)

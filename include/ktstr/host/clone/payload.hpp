@@ -7,8 +7,11 @@
 
 #include <ktstr/base/result.hpp>
 #include <ktstr/host/cache/cache.hpp>
+#include <ktstr/host/initramfs/elf_closure.hpp>
 #include <ktstr/host/initramfs/erofs_writer.hpp>
 #include <ktstr/host/initramfs/initramfs.hpp>
+#include <ktstr/host/vm/architecture.hpp>
+#include <ktstr/wire/boot.hpp>
 
 #include <array>
 #include <cstdint>
@@ -30,6 +33,9 @@ struct payload {
         0;                 ///< bytes the whole guest tree takes, in steps; for the memory rule
     std::string files_id;  ///< content of the second disk
     std::string base_id;   ///< identity of the libraries and modules below it
+    /// The test program, by content, where it is what loads the scheduler: that one is a BPF object. A machine that has
+    /// it attached runs this program and has read its disk, so no other program may be on that disk. Else empty.
+    std::string loader;
     std::shared_ptr<unique_fd> in_use;
 };
 
@@ -104,6 +110,20 @@ inline result<void> make_payload(const initramfs_input& input, const std::string
     return write_text(directory / "tree", id_of(tree));
 }
 
+/// See payload.
+inline result<std::string> loader_in(const initramfs_input& input) {
+    for (const auto& program : input.programs)
+        if (program.guest_path == wire::scheduler_path) {
+            const auto facts =
+                read_elf(program.opened ? program.opened->file->again() : program.host_path);
+            if (!facts)
+                return facts.error();
+            if (facts->machine == bpf_machine)
+                return input.init.id();
+        }
+    return std::string();
+}
+
 }  // namespace detail
 
 /// The payload for these inputs, from the cache where possible.
@@ -136,7 +156,11 @@ inline result<payload> build_payload(const cache& in, const initramfs_input& inp
     const auto unpacked = detail::read_text(entry->path / "unpacked");
     if (!unpacked)
         return unpacked.error();
+    auto loader = detail::loader_in(input);
+    if (!loader)
+        return std::move(loader).error();
     payload ready;
+    ready.loader = std::move(*loader);
     ready.unpacked = std::strtoull(unpacked->c_str(), nullptr, 10);
     ready.program = entry->path / "program";
     ready.files = entry->path / "files";
