@@ -234,3 +234,28 @@ TEST_CASE("one of a scheduler that starts no program is refused", "[scheduler]")
     // What a test runs under that names none.
     CHECK_FALSE(settled({nullptr}, {{"KTSTR_SCHEDULER_EEVDF", "/p"}}));
 }
+
+TEST_CASE("what is known of a scheduler in numbers is told as metrics", "[scheduler]") {
+    CHECK(scheduler_metrics({.ops = "simple"}).empty());
+    const auto all = scheduler_metrics(
+        {.ops = "simple",
+         .attach_ns = 1'500'000'000,
+         .ended = true,
+         .fell_back_ns = 83'000'000,
+         .counters = {"SCX_EV_BYPASS_DURATION 2000000", "SCX_EV_REFILL_SLICE_DFL 9",
+                      "nr_rejected 1", "of no number", "", "SCX_EV_\x01 3",
+                      std::string(80, 'a') + " 4"}});
+    REQUIRE(all.size() == 5);
+    CHECK((all[0].name == "scheduler/attach" && all[0].value == 1.5 && all[0].unit == "s"));
+    CHECK((all[1].name == "scheduler/fall_back" && all[1].value == 0.083));
+    CHECK((all[2].name == "scheduler/scx_ev_bypass_duration" && all[2].value == 0.002));
+    CHECK(all[2].better == better::lower);
+    CHECK((all[3].name == "scheduler/scx_ev_refill_slice_dfl" && all[3].value == 9));
+    CHECK(all[3].better == better::neither);
+    CHECK((all[4].name == "scheduler/nr_rejected" && all[4].better == better::lower));
+    // A guest may send as many lines as it likes.
+    std::vector<std::string> many;
+    for (int i = 0; i < 1000; ++i)
+        many.push_back("e" + std::to_string(i) + " 1");
+    CHECK(scheduler_metrics({.counters = many}).size() == 64);
+}

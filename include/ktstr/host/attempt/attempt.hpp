@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ktstr/host/attempt/evidence.hpp>
+#include <ktstr/host/attempt/scheduler_notes.hpp>
 #include <ktstr/host/cell/stage_limits.hpp>
 #include <ktstr/host/report/event.hpp>
 #include <ktstr/host/text/shell.hpp>
@@ -372,12 +373,15 @@ private:
             return broken(std::string("what is no metric: ") + fault);
         if (metric.of_workers ? worker_metrics_++ < wire::max_worker_metrics
                               : metrics_++ < wire::max_metrics)
-            out_->publish.emplace_back(metric_measured{.test = order_.name,
-                                                       .attempt = order_.number,
-                                                       .name = std::move(metric.name),
-                                                       .value = metric.value,
-                                                       .unit = std::move(metric.unit),
-                                                       .better = metric.better});
+            publish(std::move(metric));
+    }
+    void publish(wire::metric metric) {
+        out_->publish.emplace_back(metric_measured{.test = order_.name,
+                                                   .attempt = order_.number,
+                                                   .name = std::move(metric.name),
+                                                   .value = metric.value,
+                                                   .unit = std::move(metric.unit),
+                                                   .better = metric.better});
     }
 
     void said(const wire::worker& worker) {
@@ -390,6 +394,8 @@ private:
         if (order_.test.scheduler.empty() || scheduler_)
             return broken("facts of a scheduler, which are out of turn");
         seen_.attached = valid_utf8(facts.ops);
+        for (auto& one : scheduler_metrics(facts))
+            publish(std::move(one));
         scheduler_ = std::move(facts);
     }
 

@@ -86,6 +86,38 @@ namespace detail {
     return notes;
 }
 
+/// The same as numbers, under names that begin with "scheduler/": how long the attach took, how long all tasks took
+/// back to the kernel's own class, and each of the kernel's counters that moved while the test ran. What was not
+/// measured is not there.
+[[nodiscard]] inline std::vector<wire::metric> scheduler_metrics(
+    const wire::scheduler_facts& facts) {
+    std::vector<wire::metric> all;
+    const auto add = [&all](std::string name, double value, const char* unit, better which) {
+        wire::metric one{
+            .name = "scheduler/" + std::move(name), .value = value, .unit = unit, .better = which};
+        if (one.fault() == nullptr)
+            all.push_back(std::move(one));
+    };
+    if (facts.attach_ns)
+        add("attach", static_cast<double>(*facts.attach_ns) / 1e9, "s", better::lower);
+    if (facts.fell_back_ns)
+        add("fall_back", static_cast<double>(*facts.fell_back_ns) / 1e9, "s", better::lower);
+    for (const std::string_view line : facts.counters) {
+        const auto name = line.substr(0, line.find(' '));
+        const auto value = detail::counter_of(facts.counters, name);
+        if (!value || all.size() >= 64)
+            continue;
+        std::string lower(name);
+        for (char& c : lower)
+            c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+        const bool is_time = name.ends_with("_DURATION");
+        add(std::move(lower), static_cast<double>(*value) / (is_time ? 1e9 : 1), is_time ? "s" : "",
+            name == "nr_rejected" || name.find("BYPASS") != name.npos ? better::lower
+                                                                      : better::neither);
+    }
+    return all;
+}
+
 /// The kernel's record of its end as a file; empty: it did not end.
 [[nodiscard]] inline std::string scheduler_record(const wire::scheduler_facts& facts) {
     if (!facts.ended)
