@@ -23,6 +23,9 @@ constexpr scheduler configured{.name = "configured",
                                .files = {{.path = "/etc/zoo.conf", .from = "zoo.conf"}},
                                .sysctls = {"kernel.sched_rr_timeslice_ms=30"}};
 
+constexpr scheduler silencer{
+    .name = "silencer", .binary = "vm_zoo", .sysctls = {"kernel.printk=1"}};
+
 std::string content_of(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
@@ -120,3 +123,23 @@ KTSTR_TEST(f_leaves_when_woken, scheduler = zoo, scheduler_args = {"leaves_when_
 }
 KTSTR_TEST(f_refused, scheduler = zoo, scheduler_args = {"fail_init"}) {}
 KTSTR_TEST(f_refused_too, scheduler = zoo, scheduler_args = {"fail_init"}) {}
+
+// The kernel complains about the attach, on a console that was told to keep quiet too.
+KTSTR_TEST(g_complains, scheduler = zoo, scheduler_args = {"complains"}) {
+    KTSTR_CHECK(ctx.scheduler().enabled());
+}
+KTSTR_TEST(g_complains_too, scheduler = zoo, scheduler_args = {"complains"}) {
+    KTSTR_CHECK(ctx.scheduler().enabled());
+}
+KTSTR_TEST(g_is_silenced, scheduler = silencer, scheduler_args = {"complains"}) {
+    KTSTR_CHECK(ctx.scheduler().enabled());
+}
+KTSTR_TEST(g_is_silenced_too, scheduler = silencer, scheduler_args = {"complains"}) {
+    KTSTR_CHECK(ctx.scheduler().enabled());
+}
+KTSTR_TEST(g_keeps_quiet, scheduler = silencer) {
+    see(ctx);
+}
+KTSTR_TEST(g_keeps_quiet_too, scheduler = silencer) {
+    see(ctx);
+}

@@ -162,6 +162,12 @@ said = run("a scheduler that is refused", cache, {"f_refused": (ATTACH, "test"),
 require("ops.init() failed (-22)" in said, f"the refusal is not told:\n{said}")
 run("a lone one that is refused", cache, {"f_refused": (ATTACH, "test")})
 run("leaves no mark", cache, {"f_refused": (ATTACH, "test")})
+# What the kernel says of an attach is heard by the tests under it.
+COMPLAINT = ("fail", "oops")
+run("an attach of which the kernel complains", cache, {"g_complains": (COMPLAINT, "test"), "g_complains_too": (COMPLAINT, "test")},
+    made=1)
+run("the same on a silent console", cache, {"g_is_silenced": (COMPLAINT, "test"), "g_is_silenced_too": (COMPLAINT, "test")}, made=1)
+run("no complaint on a silent console", cache, {"g_keeps_quiet": (PASS, "template"), "g_keeps_quiet_too": (PASS, "template")}, made=1)
 # It ends as its clone wakes, before the body or in it.
 _, gone = run("a scheduler that is gone when its clone wakes", cache, None, "--repeat", "2", made=1, filters=["f_leaves*"])
 first, second = [((event["verdict"], event["reason"]), event["attach"]) for event in gone]

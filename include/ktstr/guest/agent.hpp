@@ -100,6 +100,7 @@ public:
         link_ = std::move(to_host);
         core_.become_template();
         keeps_words_ = true;
+        skip_kernel_words();
         while (!core_.left() && core_.phase() != agent_phase::finished &&
                core_.phase() != agent_phase::resting)
             turn();
@@ -112,6 +113,8 @@ public:
                 word.fault = "its scheduler did not stay attached";
         }
         keeps_words_ = false;
+        // No clone hears what the kernel said of the attach, so the host has to, before it saves this.
+        repeat_silenced_words();
         return word;
     }
     /// Gives the link away, until serve() gets that of a clone.
@@ -136,8 +139,7 @@ public:
             harden();
         if (!ready_)
             repeat_silenced_words();
-        if (kernel_words_)
-            ::lseek(kernel_words_.get(), 0, SEEK_END);  // what was said before is no test's
+        skip_kernel_words();
         utsname names{};
         ::uname(&names);
         link_.send(wire::hello{.ktstr_version = std::string(version),
@@ -394,6 +396,12 @@ private:
         end.output_dropped = body_->output_dropped();
         body_.reset();
         core_.on_body_end(std::move(end));
+    }
+
+    /// What was said before now is no test's.
+    void skip_kernel_words() {
+        if (kernel_words_)
+            ::lseek(kernel_words_.get(), 0, SEEK_END);
     }
 
     /// The host reads from the console how the boot went. Where the console was told to keep quiet, it is put

@@ -43,7 +43,7 @@ constexpr const char* faults[] = {
 constexpr const char* own_faults[] = {
     "forks_and_exits", "never_attaches",    "crashes", "leaves",
     "floods",          "ignores_signals",   "partial", "eats_memory",
-    "comes_back",      "leaves_when_woken", "spins"};
+    "comes_back",      "leaves_when_woken", "spins",   "complains"};
 
 int say(libbpf_print_level level, const char* format, va_list args) {
     return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, args);
@@ -130,6 +130,9 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s: cannot attach: %s\n", argv[0], std::strerror(errno));
         return 1;
     }
+    // Where the kernel's own would be, of a kind that it says once and never again.
+    if (wanted == "complains")
+        std::ofstream("/dev/kmsg") << "<4>WARNING: possible circular locking dependency detected\n";
     std::printf("attached\n");
     std::fflush(stdout);
     if (wanted == "leaves_when_woken") {
