@@ -37,6 +37,18 @@ constexpr ktstr::scheduler stranger{.name = "stranger",
                                     .binary = "schedulers/keeper_stranger.bpf.o"};
 constexpr ktstr::scheduler with_arguments{
     .name = "with_arguments", .binary = "schedulers/keeper.bpf.o", .args = {"--slice"}};
+constexpr ktstr::scheduler with_settings{.name = "with_settings",
+                                         .binary = "schedulers/keeper.bpf.o",
+                                         .args = {"of_rodata=5000", "limit=0xffffffffffffffff",
+                                                  "ops.flags=8"}};  // SCX_OPS_SWITCH_PARTIAL
+constexpr ktstr::scheduler with_no_such_global{
+    .name = "no_such_global", .binary = "schedulers/keeper.bpf.o", .args = {"nobody=1"}};
+constexpr ktstr::scheduler with_no_such_member{
+    .name = "no_such_member", .binary = "schedulers/keeper.bpf.o", .args = {"ops.nobody=1"}};
+constexpr ktstr::scheduler with_too_much{
+    .name = "too_much", .binary = "schedulers/keeper.bpf.o", .args = {"of_rodata=0x100000000"}};
+constexpr ktstr::scheduler with_a_struct{
+    .name = "a_struct", .binary = "schedulers/keeper.bpf.o", .args = {"stats=1"}};
 
 struct slot {
     uint64_t hits;
@@ -317,4 +329,14 @@ KTSTR_TEST(an_object_that_is_refused, scheduler = refused, cores = 2) {}
 KTSTR_TEST(an_object_with_two, scheduler = twice, cores = 2) {}
 KTSTR_TEST(an_object_with_nothing, scheduler = nothing, cores = 2) {}
 KTSTR_TEST(an_object_of_another_kernel, scheduler = stranger, cores = 2) {}
+KTSTR_TEST(an_object_with_settings, scheduler = with_settings, duration = 500ms) {
+    KTSTR_CHECK(ctx.scheduler().partial());
+    const auto bpf = ktstr::bpf::of(ctx);
+    KTSTR_CHECK(bpf.global<std::uint32_t>("of_rodata").read() == 5000);
+    KTSTR_CHECK(bpf.global<std::uint64_t>("limit").read() == ~std::uint64_t{0});
+}
 KTSTR_TEST(an_object_with_arguments, scheduler = with_arguments, cores = 2) {}
+KTSTR_TEST(an_object_with_no_such_global, scheduler = with_no_such_global, cores = 2) {}
+KTSTR_TEST(an_object_with_no_such_member, scheduler = with_no_such_member, cores = 2) {}
+KTSTR_TEST(an_object_with_too_much, scheduler = with_too_much, cores = 2) {}
+KTSTR_TEST(an_object_with_a_struct, scheduler = with_a_struct, cores = 2) {}

@@ -15,17 +15,22 @@ PASS = ("pass", None)
 EXPECTED = dict.fromkeys(("globals", "maps", "a_write_reaches_the_scheduler", "deltas_of_steps", "what_the_verifier_made_of_it",
                           "mistakes", "after_its_end", "two_of_one_name"), PASS)
 EXPECTED |= dict.fromkeys(("an_error_that_nobody_catches", "no_scheduler_to_read"), ("fail", "exception"))
-EXPECTED |= dict.fromkeys(("an_object", "an_object_that_is_killed"), PASS)
+EXPECTED |= dict.fromkeys(("an_object", "an_object_that_is_killed", "an_object_with_settings"), PASS)
 EXPECTED["an_object_that_nobody_waits_for"] = ("fail", "scheduler_exit")
 EXPECTED |= dict.fromkeys(("an_object_that_is_refused", "an_object_with_two", "an_object_with_nothing", "an_object_of_another_kernel",
-                           "an_object_with_arguments"), ("fail", "scheduler_attach"))
+                           "an_object_with_arguments", "an_object_with_no_such_global", "an_object_with_no_such_member",
+                           "an_object_with_too_much", "an_object_with_a_struct"), ("fail", "scheduler_attach"))
 MESSAGES = {
     "an_object_that_nobody_waits_for": "the scheduler keeper ended: unregistered from user space; its process was killed by SIGKILL",
     "an_object_that_is_refused": "the verifier refuses keeper_enqueue: R",
     "an_object_with_two": "it has 2 struct_ops maps (keeper_twin, keeper), and a scheduler is one",
     "an_object_with_nothing": "it has no struct_ops map, so it is no scheduler",
     "an_object_of_another_kernel": "of_another_kernel",
-    "an_object_with_arguments": "a BPF object takes no arguments, and there is '--slice'",
+    "an_object_with_arguments": "cannot set --slice: what a BPF object is given is NAME=NUMBER",
+    "an_object_with_no_such_global": "cannot set nobody: the object has no global of that name, only ",
+    "an_object_with_no_such_member": "cannot set ops.nobody: the kernel's struct_ops for schedulers has no such member",
+    "an_object_with_too_much": "cannot set of_rodata=0x100000000: it does not fit into 32 bits",
+    "an_object_with_a_struct": "cannot set stats: it is no number of the object's own",
     "an_error_that_nobody_catches": "ktstr::bpf::access_error: cannot find the global 'no_such_thing' of the scheduler keeper",
     "no_scheduler_to_read": "no BPF scheduler is attached (sched_ext is 'disabled')",
 }

@@ -61,6 +61,8 @@ inline constexpr const char* sched_ext_rejected_path = "/sys/kernel/sched_ext/nr
 
 /// Set for the test program's process that is to load a BPF object instead of anything else: its path.
 inline constexpr const char* object_variable = "KTSTR_OBJECT";
+/// And the arguments of its definition, a line each.
+inline constexpr const char* object_settings_variable = "KTSTR_OBJECT_SETTINGS";
 
 /// Whether the file is a BPF object and no program.
 [[nodiscard]] inline bool is_bpf_object(const std::string& path) {
@@ -77,8 +79,10 @@ inline void load_object_if_asked() {
     if (object == nullptr)
         return;
     for (const part* one : attached_parts())
-        if (one->guest != nullptr && one->guest->load_object != nullptr)
-            std::exit(one->guest->load_object(object));
+        if (one->guest != nullptr && one->guest->load_object != nullptr) {
+            const char* const settings = std::getenv(object_settings_variable);
+            std::exit(one->guest->load_object(object, settings == nullptr ? "" : settings));
+        }
     ::dprintf(
         2,
         "ktstr: cannot load %s: this program has nothing that loads BPF objects; link ktstr::bpf\n",
@@ -94,10 +98,6 @@ public:
                                                          bool held = false) {
         scheduler_process scheduler;
         const bool is_object = is_bpf_object(path);
-        if (is_object && !arguments.empty())
-            return plain_error(
-                "start the scheduler", path,
-                "a BPF object takes no arguments, and there is '" + arguments[0] + "'");
         if (held) {
             auto gate = attach_gate::make();
             if (!gate)
@@ -133,6 +133,10 @@ public:
             if (is_object) {
                 // The test program has the part that loads it: the current one, in a clone not this process's own.
                 ::setenv(object_variable, path.c_str(), 1);
+                std::string settings;
+                for (const auto& one : arguments)
+                    settings += one + '\n';
+                ::setenv(object_settings_variable, settings.c_str(), 1);
                 const char* const current =
                     ::access(wire::program_path, X_OK) == 0 ? wire::program_path : "/init";
                 ::execv(current, argv.data());

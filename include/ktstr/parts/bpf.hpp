@@ -48,9 +48,113 @@ int say(enum libbpf_print_level level, const char* format, va_list arguments) {
     return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, arguments);
 }
 
+/// A number in an object that is not loaded yet.
+struct settable {
+    unsigned char* bytes = nullptr;
+    std::size_t size = 0;
+    bool is_signed = false;
+};
+
+/// A type behind its names, as an integer or an enumeration; nothing: it is something else.
+inline std::optional<settable> as_number(const btf* types, std::uint32_t id) {
+    const auto* type = btf__type_by_id(types, id);
+    while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type)))
+        type = btf__type_by_id(types, type->type);
+    if (type == nullptr || !(btf_is_int(type) || btf_is_any_enum(type)) || type->size > 8)
+        return std::nullopt;
+    return settable{.size = type->size,
+                    .is_signed = btf_is_int(type) ? (btf_int_encoding(type) & BTF_INT_SIGNED) != 0
+                                                  : btf_kflag(type)};
+}
+
+/// "ops.NAME" is a member of the scheduler's struct_ops, any other a global of the object.
+inline result<settable> find_setting(bpf_object* object, bpf_map* ops, const std::string& name) {
+    const auto fault = [&name](std::string why) {
+        return plain_error("set", name, std::move(why));
+    };
+    const btf* const types = bpf_object__btf(object);
+    std::size_t whole = 0;
+    if (types == nullptr)
+        return fault("the object has no BTF");
+    std::string there;
+    const auto place = [&](bpf_map* map, std::size_t offset,
+                           std::uint32_t type) -> result<settable> {
+        auto number = as_number(types, type);
+        auto* const bytes = static_cast<unsigned char*>(bpf_map__initial_value(map, &whole));
+        if (!number || bytes == nullptr || offset + number->size > whole)
+            return fault("it is no number of the object's own");
+        number->bytes = bytes + offset;
+        return *number;
+    };
+    if (name.starts_with("ops.")) {
+        const int variable = btf__find_by_name_kind(types, bpf_map__name(ops), BTF_KIND_VAR);
+        const auto* const held =
+            variable > 0 ? btf__type_by_id(types, static_cast<__u32>(variable)) : nullptr;
+        const auto* const type = held != nullptr ? btf__type_by_id(types, held->type) : nullptr;
+        if (type == nullptr || !btf_is_struct(type))
+            return fault("the object's BTF has no type of its struct_ops");
+        for (__u16 i = 0; i < btf_vlen(type); ++i)
+            if (const auto& member = btf_members(type)[i];
+                name.substr(4) == btf__name_by_offset(types, member.name_off))
+                return place(ops, btf_member_bit_offset(type, i) / 8, member.type);
+        return fault("the kernel's struct_ops for schedulers has no such member");
+    }
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object) {
+        const auto* const section = btf__type_by_id(types, bpf_map__btf_value_type_id(map));
+        if (!bpf_map__is_internal(map) || section == nullptr || !btf_is_datasec(section))
+            continue;
+        for (__u16 i = 0; i < btf_vlen(section); ++i) {
+            const auto& entry = btf_var_secinfos(section)[i];
+            const auto* const variable = btf__type_by_id(types, entry.type);
+            const char* const its_name =
+                variable != nullptr ? btf__name_by_offset(types, variable->name_off) : nullptr;
+            if (its_name == nullptr)
+                continue;
+            if (name == its_name)
+                return place(map, entry.offset, variable->type);
+            there += (there.empty() ? "" : ", ") + std::string(its_name);
+        }
+    }
+    return fault("the object has no global of that name" +
+                 (there.empty() ? "" : ", only " + there) +
+                 "; a member of its struct_ops is called ops.NAME");
+}
+
+/// "NAME=NUMBER", the number as in C.
+inline result<void> set_before_load(bpf_object* object, bpf_map* ops, const std::string& setting) {
+    const auto fault = [&setting](std::string why) {
+        return plain_error("set", setting, std::move(why));
+    };
+    const auto equals = setting.find('=');
+    if (equals == 0 || equals == std::string::npos)
+        return fault("what a BPF object is given is NAME=NUMBER");
+    auto at = find_setting(object, ops, setting.substr(0, equals));
+    if (!at)
+        return std::move(at).error();
+    const std::string text = setting.substr(equals + 1);
+    char* end = nullptr;
+    errno = 0;
+    const bool negative = text.starts_with('-');
+    const auto value = negative ? static_cast<std::uint64_t>(std::strtoll(text.c_str(), &end, 0))
+                                : std::strtoull(text.c_str(), &end, 0);
+    if (text.empty() || *end != '\0' || errno != 0)
+        return fault("'" + text + "' is no number");
+    const auto bits = 8 * at->size;
+    const bool fits = at->size == 8 ? !(negative && !at->is_signed)
+                      : negative    ? at->is_signed && value >= ~std::uint64_t{0} << (bits - 1)
+                                    : value >> (bits - (at->is_signed ? 1 : 0)) == 0;
+    if (!fits)
+        return fault("it does not fit into " + std::to_string(bits) + " bits" +
+                     (negative && !at->is_signed ? " without a sign" : ""));
+    std::memcpy(at->bytes, &value,
+                at->size);  // BPF has the machine's byte order, which is little-endian here
+    return {};
+}
+
 /// The life of a scheduler's process that is an object: loads it, attaches its one struct_ops map, and stays until a signal ends it. What
 /// becomes of the scheduler meanwhile is the kernel's word. Exit status: 0 ended by a signal, 1 not attached.
-int load_object(const char* path) {
+int load_object(const char* path, const char* settings) {
     const auto refuse = [](const std::string& why) {
         return std::fprintf(stderr, "ktstr: cannot attach the BPF object: %s\n", why.c_str()), 1;
     };
@@ -78,6 +182,10 @@ int load_object(const char* path) {
         return refuse(count == 0 ? "it has no struct_ops map, so it is no scheduler"
                                  : "it has " + std::to_string(count) + " struct_ops maps (" +
                                        names + "), and a scheduler is one");
+    std::istringstream lines(settings);
+    for (std::string line; std::getline(lines, line);)
+        if (auto set = set_before_load(object, only, line); !set)
+            return refuse(set.error().message());
     if (const int failed = bpf_object__load(object); failed != 0)
         return refuse(std::string("it was not loaded: ") + std::strerror(-failed));
     bpf_link* const link = bpf_map__attach_struct_ops(only);
