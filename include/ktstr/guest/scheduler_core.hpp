@@ -122,7 +122,8 @@ public:
         its_ = {order.scheduler_name, order.scheduler, order.scheduler_args};
         woken_ = true;
         attach_ns_.reset();
-        at_attach_ = deeds_.scheduler_counters();
+        // Those of one that ended before were counted in the template, all of them.
+        at_attach_ = at_ == phase::attached ? deeds_.scheduler_counters() : at_end_;
     }
     /// Why it is not the one that the template had attached; nothing: it is, and its process lives.
     [[nodiscard]] std::optional<std::string> not_as_saved() const {

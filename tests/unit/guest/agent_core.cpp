@@ -794,11 +794,12 @@ TEST_CASE("a scheduler that was gone when its clone woke is a verdict without a 
     };
     // Before the first word to the clone, all of it or its beginning.
     trial ended, leaving, process, never, state, name, late;
-    ended.becomes_template()
-        .is_leaving()
-        .ends(scx_exit_kind::error, "runtime error", "why")
-        .wakes();
+    ended.becomes_template().deeds.counters = {"SCX_EV_BYPASS_ACTIVATE 3"};
+    ended.is_leaving().deeds.counters = {};
+    ended.ends(scx_exit_kind::error, "runtime error", "why").wakes();
     refused(ended, "the scheduler simple ended: runtime error: why");
+    // What the template's kernel counted is none of the test's.
+    CHECK(ended.said<wire::scheduler_facts>().at(0).counters.empty());
 
     leaving.becomes_template().is_leaving().wakes();
     CHECK(leaving.core.phase() == agent_phase::doubting);
