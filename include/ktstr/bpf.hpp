@@ -122,6 +122,7 @@ void write_element(const attached& in, const place& to, const key& at, const voi
 /// One value of place's size for each possible CPU; empty: no such key.
 std::vector<std::byte> read_per_cpu(const attached& in, const place& from, const key& at);
 bool erase_element(const attached& in, const place& of, const key& at);
+void pin_map(const attached& in, const place& of, const std::string& path);
 /// All keys, one behind the other.
 std::vector<std::byte> keys_of(const attached& in, const place& of, const wanted& type);
 [[noreturn]] void no_such_key(const attached& in, const place& of, const key& at);
@@ -246,6 +247,11 @@ public:
     template <class K>
     bool erase(const K& key) const {
         return detail::erase_element(*of_, place<detail::whole>({}), detail::key_of(key));
+    }
+    /// Gives it a name below /sys/fs/bpf, under which it outlives its scheduler, and the next one may find it. A name that is
+    /// taken is an error.
+    void pin(const std::string& path) const {
+        detail::pin_map(*of_, place<detail::whole>({}), path);
     }
     /// All keys; while others add and remove, some may be missing or come twice.
     template <class K>

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include <linux/bpf.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
@@ -309,6 +311,37 @@ KTSTR_TEST(an_object, scheduler = object, duration = 500ms) {
     const auto end = ctx.scheduler().wait_exit(10s);
     KTSTR_REQUIRE(end.has_value());
     KTSTR_CHECK(end->kind == ktstr::scx_exit_kind::unregistered);
+}
+
+KTSTR_TEST(a_map_outlives_its_scheduler, scheduler = object, duration = 500ms) {
+    const auto counts = ktstr::bpf::of(ctx).map("counts");
+    counts.write(1U, std::uint64_t{4711});
+    counts.pin("/sys/fs/bpf/counts");
+    const auto fails = [&](const char* path) {
+        try {
+            counts.pin(path);
+            return false;
+        } catch (const ktstr::bpf::access_error&) {
+            return true;
+        }
+    };
+    KTSTR_CHECK(fails("/sys/fs/bpf/counts"));
+    KTSTR_CHECK(fails("/tmp/counts"));
+    ctx.scheduler().detach();
+    KTSTR_CHECK(fails("/sys/fs/bpf/other"));
+    const char path[] = "/sys/fs/bpf/counts";
+    union bpf_attr attr {};
+    attr.pathname = reinterpret_cast<std::uintptr_t>(path);
+    const long fd = ::syscall(SYS_bpf, BPF_OBJ_GET, &attr, sizeof attr);
+    KTSTR_REQUIRE(fd >= 0);
+    const std::uint32_t key = 1;
+    std::uint64_t value = 0;
+    attr = {};
+    attr.map_fd = static_cast<std::uint32_t>(fd);
+    attr.key = reinterpret_cast<std::uintptr_t>(&key);
+    attr.value = reinterpret_cast<std::uintptr_t>(&value);
+    KTSTR_CHECK(::syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &attr, sizeof attr) == 0);
+    KTSTR_CHECK(value == 4711U);
 }
 
 KTSTR_TEST(an_object_that_is_killed, scheduler = object, duration = 500ms) {

@@ -1041,6 +1041,14 @@ bool erase_element(const attached& in, const place& of, const key& at) {
     throw access_error(system_error("erase from", "'" + of.name + "' " + in.who()));
 }
 
+void pin_map(const attached& in, const place& of, const std::string& path) {
+    require_attached(in, "pin", of);
+    if (bpf_obj_pin(in.maps[of.map].fd.get(), path.c_str()) != 0)
+        throw access_error(
+            system_error("pin '" + of.name + "' " + in.who() + " as", path,
+                         "a name for it is a path below /sys/fs/bpf that nothing has yet"));
+}
+
 std::vector<std::byte> keys_of(const attached& in, const place& of, const wanted& type) {
     require_attached(in, "read", of);
     const auto& map = in.maps[of.map];
