@@ -296,7 +296,8 @@ KTSTR_TEST(deadline_frames, cores = 2, duration = 500ms) {
     const auto heavy = load(ctx, work::deadline_frames{.period = 10ms, .budget = 25ms}).account();
     KTSTR_CHECK(heavy.iterations > 2);
     KTSTR_CHECK(heavy.missed_deadlines == heavy.deadlines);
-    KTSTR_CHECK(heavy.deadlines >= 2 * heavy.iterations);
+    // Two of the three that its budget is longer than cannot begin.
+    KTSTR_CHECK(heavy.deadlines >= 3 * heavy.iterations);
     KTSTR_CHECK(heavy.cpu_time >= heavy.iterations * 25ms);
 }
 

@@ -148,7 +148,9 @@ namespace work {
 [[nodiscard]] inline std::string mistake_in(const page_fault_churn& w) {
     return detail::first_of(
         detail::mistake_in_count("page_fault_churn", "KiB", w.kib, 64, 1 << 30),
-        detail::mistake_in_count("page_fault_churn", "touches", w.touches, 1, 1000000),
+        // Further ones would touch the same pages again, and fault no more.
+        detail::mistake_in_count("page_fault_churn", "touches of pages of 4 KiB", w.touches, 1,
+                                 w.kib / 4),
         detail::mistake_in_spins("page_fault_churn", w.spins));
 }
 [[nodiscard]] inline std::string mistake_in(const idle_churn& w) {

@@ -158,7 +158,7 @@ struct compile_tree {
     std::chrono::nanoseconds work = std::chrono::milliseconds{5};
 };
 
-/// Gives itself the next nice value in every turn, -20 to 19 and around; 0 to 19 where it may not go lower.
+/// Gives itself the next nice value in every turn, -20 to 19 and around; where it may not go lower, from 0 to 19, and there it stays.
 struct nice_sweep {
     static constexpr auto id = work_id::nice_sweep;
     int spins = 1024;
@@ -367,10 +367,14 @@ struct work_spec {
     std::optional<int> workers{};      ///< unset: what the cgroup says
     std::vector<work_phase> phases{};  ///< empty: one kind all the time
 
-    /// How many workers its kinds need together: a multiple of it is fine.
+    /// How many workers its kinds need together: a multiple of it is fine. Asked before anybody looks for mistakes; of what is one,
+    /// it is any number.
     [[nodiscard]] int members() const {
+        constexpr int most = 10'000;
         int all = phases.empty() ? kind.members() : 1;
         for (const work_phase& phase : phases) {
+            if (phase.kind.members() < 1 || phase.kind.members() > most || all > most)
+                return all;
             int together = all;
             while (together % phase.kind.members() != 0)
                 together += all;

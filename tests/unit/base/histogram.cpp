@@ -67,6 +67,23 @@ TEST_CASE("percentiles are within the stated error of the sorted samples", "[bas
     }
 }
 
+TEST_CASE("a percentile is the rank that it says, where a fraction of the count is not exact",
+          "[base][histogram]") {
+    for (unsigned percent = 1; percent <= 100; ++percent)
+        for (const unsigned count : {100U, 200U, 1'000U}) {
+            histogram seen;
+            const unsigned rank = percent * count / 100;
+            for (unsigned i = 1; i <= count; ++i)
+                seen.record(std::uint64_t{i <= rank ? 1U : 20U});
+            CHECK(seen.percentile(percent) == 1ns);
+        }
+    histogram one_late;
+    for (int i = 0; i < 1'000; ++i)
+        one_late.record(std::uint64_t{i < 999 ? 5U : 1'000'000U});
+    CHECK(one_late.percentile(99.9) == 5ns);
+    CHECK(one_late.percentile(99.91) > 900us);
+}
+
 TEST_CASE("merged is as if one had counted all", "[base][histogram]") {
     histogram all, even, odd;
     for (std::uint64_t i = 0; i < 5'000; ++i) {

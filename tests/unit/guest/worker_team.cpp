@@ -406,3 +406,16 @@ TEST_CASE("every kind works in phases, comes back to it, and stops in order", "[
             CHECK(r.exit_status == "");
     }
 }
+
+TEST_CASE("a frame that could not begin is a missed deadline too", "[guest][work]") {
+    auto team = team_with({.kind = work::deadline_frames{40ms, 42ms}, .workers = 1});
+    team.release();
+    while (team.iterations(0) < 6 && team.alive() == 1)
+        team.watch_until(worker_team::clock::now() + 5ms);
+    team.stop(60s);
+    const auto seen = team.reports()[0].account();
+    REQUIRE(seen.iterations >= 6);
+    CHECK(seen.missed_deadlines == seen.deadlines);
+    // Each takes longer than its period, so that at least one other has no time left for it.
+    CHECK(seen.deadlines >= 2 * seen.iterations);
+}

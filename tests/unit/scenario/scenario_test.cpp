@@ -206,6 +206,21 @@ TEST_CASE("work that needs partners has as many workers, or several times as man
           "a phase of work needs a time above 0");
     CHECK(fault(named().work(sequence{{{mixed{.spins = -1}, 1ms}}})) ==
           "mixed needs 0 spins or more, not -1");
+    // What is no number of workers at all is a mistake as well, and nobody divides by it.
+    CHECK(fault(named().work(sequence{{{futex_fan_out{.fan_out = -1}, 1ms}}})) ==
+          "futex_fan_out has 1 to 30 receivers, not -1");
+    CHECK(fault(named().work(sequence{{{pipe_io{}, 1ms}, {wake_chain{.depth = 0}, 1ms}}})) ==
+          "wake_chain has 2 to 32 workers, not 0");
+    CHECK(fault(named().work(sequence{{{pipe_io{}, 1ms}, {barrier{.parties = 1 << 30}, 1ms}}})) ==
+          "barrier has 2 to 30 parties, not 1073741824");
+    // Nor adds up what has no end.
+    std::vector<work_phase> coprime;
+    for (const int depth : {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31})
+        coprime.push_back({wake_chain{.depth = depth}, 1ms});
+    CHECK(fault(named().work(sequence{coprime})).starts_with("a work group has 1 to 4096 workers"));
+    CHECK(fault(named().work(page_fault_churn{.kib = 64, .touches = 16})) == "");
+    CHECK(fault(named().work(page_fault_churn{.kib = 64, .touches = 17})) ==
+          "page_fault_churn has 1 to 16 touches of pages of 4 KiB, not 17");
     CHECK(fault(named().work(sequence{std::vector<work_phase>(17, {mixed{}, 1ms})})) ==
           "work has at most 16 phases, not 17");
     // Defaults are no mistakes.

@@ -21,7 +21,7 @@ inline void run(const work::deadline_frames& work, work_loop& loop) {
         // Frames that could not even begin are missed as well.
         const auto late = (now - begin) / period;
         loop.deadline(late == 0);
-        for (std::uint64_t i = 1; i < late; ++i)
+        for (std::uint64_t i = 0; i < late; ++i)
             loop.deadline(false);
         loop.count();
         begin += (late + 1) * period;
