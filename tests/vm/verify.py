@@ -77,6 +77,40 @@ require(cause in table and "invalid mem access 'scalar' at refused.bpf.c:" in ta
 require(rows("refused.json")["refused_after_a_loop"]["cause"].startswith(cause), "the cause is not in the JSON")
 require("lines before are left out" in table or "times)" in table, "the log is shown line by line")
 
+# What has no program that is loaded is no object in order, and neither is one whose maps the kernel refuses.
+HEAD = """#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+char _license[] SEC("license") = "GPL";
+"""
+MAP = "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 0); __type(key, int); __type(value, int); } wrong SEC(\".maps\");\n"
+OPS = """SEC("struct_ops/left_out") void BPF_PROG(left_out, struct task_struct *p, u64 flags) { *(volatile int *)8 = 1; }
+SEC("?.struct_ops.link") struct sched_ext_ops optional = { .enqueue = (void *)left_out, .name = "optional" };
+"""
+USED = """SEC("struct_ops/used") void BPF_PROG(used, struct task_struct *p, u64 flags) { }
+SEC(".struct_ops.link") struct sched_ext_ops always = { .enqueue = (void *)used, .name = "always" };
+"""
+
+
+def made(name, text):
+    os.makedirs(os.path.dirname(path(name)), exist_ok=True)
+    with open(path(name), "w") as file:
+        file.write(HEAD + text)
+    return path(name)
+
+
+for name, text, words in (("maps.bpf.c", MAP, "wrong"), ("optional_program.bpf.c", MAP + 'SEC("?syscall") int no(void *c) { return 0; }\n', "wrong"),
+                          ("optional_map.bpf.c", OPS, "it has no programs")):
+    code, table, said = verify(made("odd/" + name, text), "--json", "odd.json")
+    require(code == 1 and [(one["program"], one["verdict"]) for one in json.load(open(path("odd.json")))["programs"]] == [("", "refused")],
+            f"{name}: exit code {code}\n{table}")
+    require(words in table, f"{name}: why is not told: {table}")
+# A program that is not loaded is not told of as one that is in order; files of one name are told apart.
+code, table, said = verify(made("one/same.bpf.c", OPS + USED), made("other/same.bpf.c", MAP), "--json", "same.json")
+require(code == 1, f"two of one name: exit code {code}")
+told = [(one["object"], one["program"], one["verdict"]) for one in json.load(open(path("same.json")))["programs"]]
+require(told == [("same.bpf.c", "used", "ok"), ("same.bpf.c#2", "", "refused")], f"two of one name: {told}")
+
 # Nothing is verified on a kernel that is not there, and no baseline is made of half a run.
 code, table, said = verify(bpf_object, "--kernel", "/no/such/kernel", "--baseline", "base.json", "--save")
 require(code == 3 and "/no/such/kernel" in said and "ok" not in table.split(), f"no kernel: exit code {code}")

@@ -73,11 +73,21 @@ void tell(std::size_t number, const bpf_program* of, int failed, const std::stri
     tell_log(log);
 }
 
-/// All at once, which is what a loader does; false: one of them is refused, or the object is.
-bool load_all(std::size_t number, const std::string& bytes) {
+void tell_object(std::size_t number, int failed, const std::string& words) {
+    std::printf("@object %zu %d %s\n", number, failed, words.c_str());
+}
+
+/// Why the object as a whole was not loaded; 0: all is told.
+struct refusal {
+    int failed = 0;
+    std::string words{};
+};
+
+/// All at once, which is what a loader does.
+refusal load_all(std::size_t number, const std::string& bytes) {
     const object_ptr object = open_object(bytes);
     if (!object)
-        return std::printf("@object %zu %d %s\n", number, errno, complaint().c_str()), true;
+        return tell_object(number, errno, complaint()), refusal{};
     std::vector<std::pair<bpf_program*, std::vector<char>>> logs;
     bpf_program* one = nullptr;
     bpf_object__for_each_program(one, object.get()) {
@@ -88,22 +98,25 @@ bool load_all(std::size_t number, const std::string& bytes) {
     }
     for (auto& [program, log] : logs)
         bpf_program__set_log_buf(program, log.data(), log.size());
-    if (bpf_object__load(object.get()) != 0)
-        return false;
+    if (const int failed = bpf_object__load(object.get()); failed != 0)
+        return {-failed, complaint()};
+    // One that only an optional map uses is wanted until the load finds that nobody wants the map.
+    std::erase_if(logs, [](const auto& one) { return bpf_program__fd(one.first) < 0; });
     if (logs.empty())
-        std::printf("@object %zu %d it has no programs\n", number, ENOENT);
+        tell_object(number, ENOENT, "it has no programs");
     for (const auto& [program, log] : logs)
         tell(number, program, 0, "", log.data());
-    return true;
+    return {};
 }
 
-/// Each alone, so that one that is refused does not hide the others.
-void load_each(std::size_t number, const std::string& bytes) {
+/// Each alone, so that one that is refused does not hide the others. Where none of them is to blame, the object is.
+void load_each(std::size_t number, const std::string& bytes, const refusal& of_all) {
     std::vector<char> log(log_room);
+    bool is_explained = false;
     for (std::size_t at = 0;; ++at) {
         const object_ptr object = open_object(bytes);
         if (!object)
-            return;
+            return tell_object(number, errno, complaint());
         bpf_program *one = nullptr, *chosen = nullptr;
         std::size_t count = 0;
         bpf_object__for_each_program(one, object.get()) {
@@ -114,13 +127,18 @@ void load_each(std::size_t number, const std::string& bytes) {
             else
                 bpf_program__set_autoload(one, false);
         }
-        if (chosen == nullptr)
+        if (chosen == nullptr) {
+            if (!is_explained)
+                tell_object(number, of_all.failed, of_all.words);
             return;
+        }
         std::memset(log.data(), 0, log.size());
         bpf_program__set_log_level(chosen, 1 | 4);
         bpf_program__set_log_buf(chosen, log.data(), log.size());
         const int failed = bpf_object__load(object.get());
-        tell(number, chosen, failed, failed == 0 ? "" : complaint(), log.data());
+        is_explained = is_explained || failed != 0;
+        if (failed != 0 || bpf_program__fd(chosen) >= 0)
+            tell(number, chosen, failed, failed == 0 ? "" : complaint(), log.data());
     }
 }
 
@@ -139,8 +157,8 @@ int main(int argc, char** argv) {
         std::string bytes(size, '\0');
         if (!bundle.read(bytes.data(), static_cast<std::streamsize>(size)))
             return std::fprintf(stderr, "%s ends within object %zu\n", argv[1], number), 1;
-        if (!load_all(number, bytes))
-            load_each(number, bytes);
+        if (const auto refused = load_all(number, bytes); refused.failed != 0)
+            load_each(number, bytes, refused);
         std::fflush(stdout);
     }
     std::printf("@end\n");

@@ -41,6 +41,15 @@ struct matrix_cell {
     [[nodiscard]] std::string why() const { return host::one_line(result.message); }
 };
 
+/// Names for a table: numbered where another is the same, so that no verdict stands in another's place.
+inline std::vector<std::string> numbered(std::vector<std::string> names) {
+    std::map<std::string, int> seen;
+    for (auto& name : names)
+        if (const int number = ++seen[name]; number > 1)
+            name += '#' + std::to_string(number);
+    return names;
+}
+
 namespace detail {
 
 /// Rows and columns in the order in which they came; `corner` says what the rows are.

@@ -50,7 +50,8 @@ struct selftests_order {
 };
 
 struct tested_kernel {
-    std::string spec, release;
+    std::string spec;
+    std::string release;  ///< numbered where another has the same
     built_selftests built;
 };
 
@@ -279,16 +280,24 @@ int selftests(const selftests_order& order) {
         auto kernel = prepare(order, spec);
         if (!kernel)
             return cannot(kernel.error());
+        const auto before = jobs.size();
         for (std::size_t i = 0; i < kernel->built.cases.size(); ++i)
             if (is_wanted(order, kernel->built.cases[i]))
                 jobs.push_back({kernels.size(), i + 1});
+        // Of each kernel: one of which nothing was run would be taken for one on which all is well.
+        if (jobs.size() == before) {
+            say(fmt::format("no case is selected of the {} that kernel {} has; --list names them",
+                            kernel->built.cases.size(), kernel->release));
+            return exit_usage;
+        }
         kernels.push_back(*std::move(kernel));
     }
-    if (jobs.empty()) {
-        say(fmt::format("no case is selected of the {} that kernel {} has; --list names them",
-                        kernels[0].built.cases.size(), kernels[0].release));
-        return exit_usage;
-    }
+    std::vector<std::string> titles;
+    for (const auto& one : kernels)
+        titles.push_back(one.release);
+    titles = numbered(std::move(titles));
+    for (std::size_t i = 0; i < kernels.size(); ++i)
+        kernels[i].release = titles[i];
     if (order.list) {
         std::vector<std::string> told;
         for (const auto& one : jobs)

@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,23 +41,24 @@ struct smoke_order {
     std::optional<std::string> markdown, junit;
 };
 
-/// What the tables call each program: its file's name, numbered where another has the same, so that no verdict
-/// stands in another's place.
-std::vector<std::string> names_of(const std::vector<std::string>& programs) {
+/// What the tables and folders call each of these paths.
+std::vector<std::string> names_of(const std::vector<std::string>& paths) {
     std::vector<std::string> names;
-    std::map<std::string, int> seen;
-    for (const auto& program : programs) {
-        auto name = std::filesystem::path(program).filename().string();
-        const int number = ++seen[name];
-        names.push_back(number == 1 ? name : fmt::format("{}#{}", name, number));
-    }
-    return names;
+    for (const auto& path : paths)
+        names.push_back(std::filesystem::path(path).filename().string());
+    return numbered(std::move(names));
 }
 
+/// One kernel, or the default one, and what it is called.
+struct smoke_kernel {
+    std::string spec, title, folder;
+};
+
 matrix_cell run_one(const smoke_order& order, const std::string& program, const std::string& name,
-                    const std::string& kernel, const std::string& topology) {
+                    const smoke_kernel& kernel, const std::string& topology,
+                    const std::string& shape) {
     const bool is_eevdf = program == of_kernel;
-    matrix_cell cell{name, kernel.empty() ? topology : kernel + " " + topology, {}};
+    matrix_cell cell{name, kernel.spec.empty() ? shape : kernel.title + " " + shape, {}};
     run_options how;
     how.arguments = {
         "--quiet",
@@ -67,11 +67,9 @@ matrix_cell run_one(const smoke_order& order, const std::string& program, const 
         "--topology",
         topology,
         "--artifacts",
-        (std::filesystem::path(order.artifacts) / cell.row /
-         (kernel.empty() ? "default" : std::filesystem::path(kernel).filename()) / topology)
-            .string()};
-    if (!kernel.empty())
-        how.arguments.insert(how.arguments.end(), {"--kernel", kernel});
+        (std::filesystem::path(order.artifacts) / cell.row / kernel.folder / shape).string()};
+    if (!kernel.spec.empty())
+        how.arguments.insert(how.arguments.end(), {"--kernel", kernel.spec});
     if (is_eevdf)
         ::unsetenv("KTSTR_SCHEDULER_SMOKE");
     else
@@ -115,11 +113,17 @@ result<std::vector<std::string>> programs_for(const std::string& kernel,
 }
 
 /// The kernels that are meant, as the cells are asked for them.
-std::vector<std::string> kernels_of(const smoke_order& order) {
-    if (!order.kernels.empty())
-        return order.kernels;
-    const char* const given = std::getenv("KTSTR_KERNEL");
-    return {given != nullptr ? given : ""};
+std::vector<smoke_kernel> kernels_of(const smoke_order& order) {
+    auto specs = order.kernels;
+    if (specs.empty()) {
+        const char* const given = std::getenv("KTSTR_KERNEL");
+        specs.emplace_back(given != nullptr ? given : "");
+    }
+    const auto titles = numbered(specs), folders = names_of(specs);
+    std::vector<smoke_kernel> kernels;
+    for (std::size_t i = 0; i < specs.size(); ++i)
+        kernels.push_back({specs[i], titles[i], specs[i].empty() ? "default" : folders[i]});
+    return kernels;
 }
 
 int smoke(const smoke_order& order) {
@@ -128,19 +132,21 @@ int smoke(const smoke_order& order) {
     std::vector<std::shared_ptr<unique_fd>> in_use;
     std::size_t all = 0;
     for (const auto& kernel : kernels) {
-        auto its = programs_for(kernel, order.schedulers, in_use);
+        auto its = programs_for(kernel.spec, order.schedulers, in_use);
         if (!its)
             return cannot(its.error());
         all += its->size() * order.topologies.size();
         programs.push_back(*std::move(its));
     }
     std::vector<matrix_cell> cells;
+    const auto shapes = numbered(order.topologies);
     // What shares a machine's shape comes together: its template is in the host's cache then.
     for (std::size_t k = 0; k < kernels.size(); ++k)
-        for (const auto& topology : order.topologies)
+        for (std::size_t t = 0; t < shapes.size(); ++t)
             for (std::size_t i = 0; i < programs[k].size(); ++i) {
                 const auto names = names_of(programs[k]);
-                cells.push_back(run_one(order, programs[k][i], names[i], kernels[k], topology));
+                cells.push_back(run_one(order, programs[k][i], names[i], kernels[k],
+                                        order.topologies[t], shapes[t]));
                 const auto& cell = cells.back();
                 say(fmt::format("{} of {}: {}: {}{}{}", cells.size(), all, cell.name(), cell.word(),
                                 cell.result.passed() ? "" : ": ", cell.why()));

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -158,6 +159,14 @@ result<std::vector<bpf_object>> objects_in(const std::string& path) {
     return objects;
 }
 
+/// Files of one name in several folders are several rows, and several keys of a baseline.
+void number_names(std::vector<bpf_object>& objects) {
+    std::map<std::pair<std::string, std::string>, int> seen;
+    for (auto& one : objects)
+        if (const int number = ++seen[{one.name, one.clang}]; number > 1)
+            one.name += fmt::format("#{}", number);
+}
+
 bool is_source(const std::string& path) {
     return path.ends_with(".c");
 }
@@ -265,6 +274,7 @@ result<void> build_verifier(const verify_order& order, const host::cache& in,
 std::optional<std::vector<row>> rows_of(std::string_view output,
                                         const std::vector<bpf_object>& objects) {
     std::vector<row> rows;
+    std::vector<bool> is_told(objects.size());
     bool is_whole = false;
     for (const auto& line : lines_in(output)) {
         std::istringstream words(line);
@@ -283,6 +293,7 @@ std::optional<std::vector<row>> rows_of(std::string_view output,
         if (!(words >> number) || number >= objects.size() ||
             (tag == "@program" && !(words >> next.program)) || !(words >> failed))
             return std::nullopt;
+        is_told[number] = true;
         next.object = objects[number].name;
         next.clang = objects[number].clang;
         next.is_loaded = failed == 0;
@@ -292,10 +303,12 @@ std::optional<std::vector<row>> rows_of(std::string_view output,
             next.cause = std::strerror(failed);
         rows.push_back(std::move(next));
     }
-    if (!is_whole)
+    if (!is_whole || std::find(is_told.begin(), is_told.end(), false) != is_told.end())
         return std::nullopt;
     for (auto& one : rows) {
         one.stats = stats_in(one.log);
+        if (one.is_loaded && !one.stats.insns)
+            return std::nullopt;  // no verifier has said anything of it
         if (!one.is_loaded && one.log.find("processed ") != std::string::npos)
             one.cause = cause_in(one.program, one.log);
         one.cause = host::one_line(one.cause);
@@ -557,6 +570,7 @@ int verify(const verify_order& order) {
             continue;
         }
         objects->insert(objects->begin(), given.begin(), given.end());
+        number_names(*objects);
         say(fmt::format(
             "verifying {} on {}",
             objects->size() == 1 ? "an object" : fmt::format("{} objects", objects->size()),
