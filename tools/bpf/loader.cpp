@@ -152,6 +152,8 @@ private:
 
 /// Waits for a signal (true) or for the kernel to end the scheduler (false).
 bool wait_for_signal(int signals, int events) {
+    // The socket is older than the scheduler: it has heard the end of one before it, while this one waited to be attached.
+    bool begun = false;
     for (;;) {
         pollfd watched[] = {{signals, POLLIN, 0}, {events, POLLIN, 0}};
         // Without events, as in another network namespace, it looks itself.
@@ -161,10 +163,13 @@ bool wait_for_signal(int signals, int events) {
             return true;
         char message[8192];
         ssize_t size = 0;
-        while (events >= 0 && (size = ::recv(events, message, sizeof message, 0)) > 0)
-            if (std::string_view(message, static_cast<std::size_t>(size))
-                    .find("remove@/kernel/sched_ext/") == 0)
+        while (events >= 0 && (size = ::recv(events, message, sizeof message, 0)) > 0) {
+            const std::string_view event(message, static_cast<std::size_t>(size));
+            if (event.find("add@/kernel/sched_ext/") == 0)
+                begun = true;
+            else if (begun && event.find("remove@/kernel/sched_ext/") == 0)
                 return false;
+        }
         if (!is_running())
             return false;
     }

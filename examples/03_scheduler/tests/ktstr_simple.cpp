@@ -22,6 +22,8 @@ namespace {
 // `binary` is the target of the build file; a link or the program itself lies beside the tests.
 constexpr scheduler simple{
     .name = "ktstr_simple", .binary = "ktstr_simple", .llcs = 2, .cores = 1, .threads = 1};
+/// The same program, as a newer one would be defined.
+constexpr scheduler update{.name = "ktstr_simple_update", .binary = "ktstr_simple"};
 
 /// A process that computes, on CPU 0 alone, until it is ended.
 class hog {
@@ -110,4 +112,13 @@ KTSTR_TEST(it_leaves_in_order, scheduler = simple, duration = 1s) {
     KTSTR_CHECK(!ctx.scheduler().enabled());
     const auto result = execute_steps(ctx, {{.setup = {ctx.cgroup_def("load").workers(4)}}});
     KTSTR_CHECK(result.all_completed());
+}
+
+// An update while the load goes on: the newcomer is loaded beside the old one, takes its place, and stays.
+KTSTR_TEST(it_is_updated, scheduler = simple, staged = {update}, duration = 1s) {
+    const auto gap = ctx.scheduler().replace(update);
+    ctx.metric("gap", std::chrono::duration<double>(gap).count(), "s", better::lower);
+    const auto result = execute_steps(ctx, {{.setup = {ctx.cgroup_def("load").workers(4)}}});
+    KTSTR_CHECK(result.all_completed());
+    KTSTR_CHECK(ctx.scheduler().enabled());
 }
