@@ -143,12 +143,14 @@ inline result<void> find_libbpf(const host::cache& in, bpf_toolchain& into) {
     for (std::filesystem::directory_iterator at(in.root() / "packages/libbpf-dev", failed), end;
          !failed && at != end; at.increment(failed))
         fetched.push_back(at->path().filename().string());
-    std::sort(fetched.begin(), fetched.end(),
-              [](const auto& a, const auto& b) { return host::newer(a, b); });
+    std::sort(fetched.begin(), fetched.end(), [](const std::string& a, const std::string& b) {
+        const auto order = host::compare_versions(host::without_epoch(a), host::without_epoch(b));
+        // Of the same one twice that of the folder without an epoch: make reads its name.
+        return order != 0 ? order > 0 : a.size() < b.size();
+    });
     for (const std::string& one : fetched) {
-        // "1:1.4.6-1~bpo12+1" is 1.4.6
-        std::string upstream =
-            one.substr(one.find(':') == std::string::npos ? 0 : one.find(':') + 1);
+        // "1.4.6-1~bpo12+1" is 1.4.6
+        std::string upstream(host::without_epoch(one));
         upstream = upstream.substr(0, upstream.find('-'));
         if (too_old(upstream, oldest_libbpf)) {
             old += (old.empty() ? "" : ", ") + std::string("a fetched one is ") + upstream;

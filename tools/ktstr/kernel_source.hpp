@@ -80,7 +80,7 @@ inline result<source_origin> fetch_source_package(const host::cache& in, const s
                                                   const host::progress_callback& say) {
     const std::string kind = "packages/" + name;
     if (!version.empty())
-        if (const auto there = in.find(kind, version))
+        if (const auto there = in.find(kind, std::string(host::without_epoch(version))))
             return origin_of_package(name, version, there->path / "root", there->in_use);
     auto apt = host::private_apt::open(in, say);
     if (!apt)

@@ -11,7 +11,8 @@
 #include <ktstr/test/part.hpp>
 
 #if !__has_include(<bpf/libbpf.h>)
-#    error "ktstr::bpf needs libbpf 1.4 or newer: set KTSTR_LIBBPF_ROOT, or have pkg-config find it"
+#    error \
+        "ktstr::bpf needs libbpf 1.4: -DKTSTR_LIBBPF_ROOT=$(ktstr package fetch libbpf-dev/bookworm-backports) with CMake, or have pkg-config find it"
 #endif
 #include <bpf/bpf.h>
 #include <bpf/btf.h>

@@ -31,6 +31,12 @@ TEST_CASE("versions are ordered by Debian's rules") {
     CHECK(compare_versions("0:1.0", "1.0") == 0);
 }
 
+TEST_CASE("a folder's name is the version without what make can't read") {
+    static_assert(without_epoch("1:1.4.6-1~bpo12+1") == "1.4.6-1~bpo12+1");
+    static_assert(without_epoch("7.5.0+6.12.95-1~bpo12+1") == "7.5.0+6.12.95-1~bpo12+1");
+    static_assert(without_epoch("").empty());
+}
+
 TEST_CASE("our order is dpkg's") {
     if (!find_tool("dpkg"))
         SKIP("no dpkg on this system");

@@ -143,7 +143,7 @@ inline result<fetched_package> fetch_package(const cache& in, private_apt& apt,
             options.what = "package " + name + ' ' + package.version;
             options.progress = [&apt](std::string_view line) { apt.say(std::string(line)); };
             auto entry = in.obtain(
-                "packages/" + name, package.version, options,
+                "packages/" + name, std::string(without_epoch(package.version)), options,
                 [&](const std::filesystem::path& directory) -> result<void> {
                     auto files = apt.download({package}, directory / "deb");
                     if (!files)

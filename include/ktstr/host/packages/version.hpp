@@ -62,6 +62,13 @@ constexpr int compare_version_part(std::string_view a, std::string_view b) {
 
 }  // namespace detail
 
+/// "UPSTREAM-REVISION", as Debian's own file names have it: the name of a folder whose files stand in makefiles and in
+/// lists such as PKG_CONFIG_PATH, where a colon ends a name.
+[[nodiscard]] constexpr std::string_view without_epoch(std::string_view version) {
+    const std::size_t colon = version.find(':');
+    return colon == std::string_view::npos ? version : version.substr(colon + 1);
+}
+
 /// Orders "EPOCH:UPSTREAM-REVISION" as `dpkg --compare-versions` does.
 [[nodiscard]] constexpr std::strong_ordering compare_versions(std::string_view a,
                                                               std::string_view b) {
