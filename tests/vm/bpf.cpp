@@ -49,6 +49,10 @@ constexpr ktstr::scheduler with_no_such_member{
     .name = "no_such_member", .binary = "schedulers/keeper.bpf.o", .args = {"ops.nobody=1"}};
 constexpr ktstr::scheduler with_too_much{
     .name = "too_much", .binary = "schedulers/keeper.bpf.o", .args = {"of_rodata=0x100000000"}};
+constexpr ktstr::scheduler with_a_blank{
+    .name = "blank", .binary = "schedulers/keeper.bpf.o", .args = {"limit= -1"}};
+constexpr ktstr::scheduler with_a_sign{
+    .name = "sign", .binary = "schedulers/keeper.bpf.o", .args = {"limit=-1"}};
 constexpr ktstr::scheduler with_a_struct{
     .name = "a_struct", .binary = "schedulers/keeper.bpf.o", .args = {"stats=1"}};
 
@@ -372,4 +376,6 @@ KTSTR_TEST(an_object_with_arguments, scheduler = with_arguments, cores = 2) {}
 KTSTR_TEST(an_object_with_no_such_global, scheduler = with_no_such_global, cores = 2) {}
 KTSTR_TEST(an_object_with_no_such_member, scheduler = with_no_such_member, cores = 2) {}
 KTSTR_TEST(an_object_with_too_much, scheduler = with_too_much, cores = 2) {}
+KTSTR_TEST(an_object_with_a_blank, scheduler = with_a_blank, cores = 2) {}
+KTSTR_TEST(an_object_with_a_sign, scheduler = with_a_sign, cores = 2) {}
 KTSTR_TEST(an_object_with_a_struct, scheduler = with_a_struct, cores = 2) {}

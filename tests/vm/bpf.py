@@ -19,7 +19,8 @@ EXPECTED |= dict.fromkeys(("an_object", "an_object_that_is_killed", "an_object_w
 EXPECTED["an_object_that_nobody_waits_for"] = ("fail", "scheduler_exit")
 EXPECTED |= dict.fromkeys(("an_object_that_is_refused", "an_object_with_two", "an_object_with_nothing", "an_object_of_another_kernel",
                            "an_object_with_arguments", "an_object_with_no_such_global", "an_object_with_no_such_member",
-                           "an_object_with_too_much", "an_object_with_a_struct"), ("fail", "scheduler_attach"))
+                           "an_object_with_too_much", "an_object_with_a_struct", "an_object_with_a_blank",
+                           "an_object_with_a_sign"), ("fail", "scheduler_attach"))
 MESSAGES = {
     "an_object_that_nobody_waits_for": "the scheduler keeper ended: unregistered from user space; its process was killed by SIGKILL",
     "an_object_that_is_refused": "the verifier refuses keeper_enqueue: R",
@@ -30,6 +31,8 @@ MESSAGES = {
     "an_object_with_no_such_global": "cannot set nobody: the object has no global of that name, only ",
     "an_object_with_no_such_member": "cannot set ops.nobody: the kernel's struct_ops for schedulers has no such member",
     "an_object_with_too_much": "cannot set of_rodata=0x100000000: it does not fit into 32 bits",
+    "an_object_with_a_blank": "cannot set limit= -1: ' -1' is no number",
+    "an_object_with_a_sign": "cannot set limit=-1: it does not fit into 64 bits without a sign",
     "an_object_with_a_struct": "cannot set stats: it is no number of the object's own",
     "an_error_that_nobody_catches": "ktstr::bpf::access_error: cannot find the global 'no_such_thing' of the scheduler keeper",
     "no_scheduler_to_read": "no BPF scheduler is attached (sched_ext is 'disabled')",

@@ -98,6 +98,12 @@ public:
                                                          bool held = false) {
         scheduler_process scheduler;
         const bool is_object = is_bpf_object(path);
+        if (is_object)
+            for (const auto& one : arguments)
+                if (one.find('\n') != one.npos)
+                    return plain_error(
+                        "start the scheduler", path,
+                        "an argument of a BPF object is one line, and '" + one + "' is not");
         if (held) {
             auto gate = attach_gate::make();
             if (!gate)

@@ -139,12 +139,12 @@ inline result<void> set_before_load(bpf_object* object, bpf_map* ops, const std:
     const bool negative = text.starts_with('-');
     const auto value = negative ? static_cast<std::uint64_t>(std::strtoll(text.c_str(), &end, 0))
                                 : std::strtoull(text.c_str(), &end, 0);
-    if (text.empty() || *end != '\0' || errno != 0)
+    const auto digit = text.find_first_not_of('-');
+    if (digit > 1 || text[digit] < '0' || text[digit] > '9' || *end != '\0' || errno != 0)
         return fault("'" + text + "' is no number");
     const auto bits = 8 * at->size;
-    const bool fits = at->size == 8 ? !(negative && !at->is_signed)
-                      : negative    ? at->is_signed && value >= ~std::uint64_t{0} << (bits - 1)
-                                    : value >> (bits - (at->is_signed ? 1 : 0)) == 0;
+    const auto most = ~std::uint64_t{0} >> (64 - bits + (at->is_signed ? 1 : 0));
+    const bool fits = negative ? at->is_signed && value >= ~most : value <= most;
     if (!fits)
         return fault("it does not fit into " + std::to_string(bits) + " bits" +
                      (negative && !at->is_signed ? " without a sign" : ""));
