@@ -19,7 +19,7 @@ runtime = os.path.join(place, "runtime")
 os.mkdir(runtime)
 cache = os.environ.get("KTSTR_CACHE_DIR") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ktstr")
-kernels = [d for d in glob.glob(os.path.join(cache, "kernels", "*")) if os.path.isdir(d)]
+kernels = expect.distribution_kernels(cache)
 # Everything of ours is recognisable by the private TMPDIR that it inherits.
 base = {**os.environ, "TMPDIR": runtime, "XDG_RUNTIME_DIR": runtime}
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """cells.py PROGRAM: two schedulers, two topologies and two kernels make eight cells of one test, which everything calls
 by the same names, from --list to a report and the files of a failure. PROGRAM is that of cells.cpp."""
-import glob
 import json
 import os
 import shutil
@@ -34,11 +33,11 @@ def listed(*arguments):
 
 # The distribution's kernel, and the same one under another name.
 subprocess.run([program, "--dry-run", "--filter", "alone"], check=True, stdout=subprocess.DEVNULL)  # fetches it
-kernels = sorted(glob.glob(os.path.join(base["KTSTR_CACHE_DIR"], "kernels", "*", "vmlinux")))
+kernels = expect.distribution_kernels(base["KTSTR_CACHE_DIR"])
 require(kernels, "there is no kernel in the cache")
 copy = os.path.join(place, "the-copy")
 if kernels:
-    os.symlink(os.path.dirname(kernels[-1]), copy)
+    os.symlink(kernels[-1], copy)
 two = ("--kernel", "distro", "--kernel", copy)
 
 # ---- names ----------------------------------------------------------------------------------------

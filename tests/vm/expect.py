@@ -67,6 +67,12 @@ def run(program, *arguments, environment=None, timeout=900, depth=0):
     return done.returncode, events, said, others
 
 
+def distribution_kernels(cache):
+    """The folders of the distribution's kernels in a cache, the newest last; those that somebody built there are none."""
+    return sorted(os.path.join(cache, "kernels", name) for name in os.listdir(os.path.join(cache, "kernels"))
+                  if "-ktstr-" not in name and os.path.exists(os.path.join(cache, "kernels", name, "vmlinux")))
+
+
 def compare(events, expected):
     """Lines that say where events and expectations part; a test without an event is one of them."""
     wrong = []

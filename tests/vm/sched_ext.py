@@ -3,7 +3,6 @@
 """sched_ext.py PROGRAM [--long]: BPF schedulers that stay, end and fail in every way, in clones and in machines that boot: each
 gets its verdict and its reason, and a first line that names the cause. A template is the same for tests with and
 without a scheduler, whichever of them boots it. A kernel without sched_ext is a skip. --long: the tests that take minutes, alone."""
-import glob
 import os
 import shutil
 import sys
@@ -172,10 +171,9 @@ for value, expected in ((os.path.join(os.path.dirname(program), "vm_zoo"), PASS)
         wrong.append("the variable that is wrong is not named")
 
 # A kernel without sched_ext: the same one, by what its configuration says.
-kernel = sorted(glob.glob(os.path.join(first["KTSTR_CACHE_DIR"], "kernels", "*", "config")))[-1:]
-for config in kernel:
+for kernel in expect.distribution_kernels(first["KTSTR_CACHE_DIR"])[-1:]:
     other = os.path.join(place, "kernel")
-    shutil.copytree(os.path.dirname(config), other, symlinks=True)
+    shutil.copytree(kernel, other, symlinks=True)
     text = open(os.path.join(other, "config")).read()
     open(os.path.join(other, "config"), "w").write(
         text.replace("CONFIG_SCHED_CLASS_EXT=y", "# CONFIG_SCHED_CLASS_EXT is not set"))
