@@ -259,18 +259,18 @@ TEST_CASE("an oops for a trap that is not there is told from all others", "[cons
         "[    5.186969] Code: 2e ff d0 85 c0 75 2b 48 8d 0f <1f> 44 00 00 e9 91\r\n";
     const std::string stays =
         "[    5.186969] Code: 2e ff d0 85 c0 75 2b 48 8d cc <1f> 44 00 00 e9 91\r\n";
-    const std::string panic =
+    const std::string panics =
         "[    5.187194] Kernel panic - not syncing: Fatal exception in interrupt\r\n";
-    CHECK(ran_replaced_code(trap + nop + panic));
+    CHECK(ran_replaced_code(trap + nop + panics));
     CHECK(ran_replaced_code("[ 1.0] int3: 0000 [#1] SMP\n" + nop));  // before 6.8
-    CHECK(!ran_replaced_code(trap + stays + panic));
-    CHECK(!ran_replaced_code(trap + panic));  // the code was not shown
-    CHECK(!ran_replaced_code(nop + panic));
+    CHECK(!ran_replaced_code(trap + stays + panics));
+    CHECK(!ran_replaced_code(trap + panics));  // the code was not shown
+    CHECK(!ran_replaced_code(nop + panics));
     // What went wrong before may be the cause.
     CHECK(!ran_replaced_code("[ 1.0] Oops: general protection fault [#1]\n" + nop));
     CHECK(!ran_replaced_code("[ 1.0] BUG: Bad page map\n" + trap + nop));
     CHECK(!ran_replaced_code("[ 1.0] BUG: Bad page map\n" + nop));
     // Of two dumps of code the first is the one of the trap.
     CHECK(!ran_replaced_code(trap + stays + nop));
-    CHECK(!ran_replaced_code(trap + "[ 5.2] Code: <1f> 44\n" + panic));
+    CHECK(!ran_replaced_code(trap + "[ 5.2] Code: <1f> 44\n" + panics));
 }
