@@ -27,6 +27,9 @@ allnoconfig:
 olddefconfig:
     @echo seen >> $(O)/targets
 bzImage:
+    @if [ -n "$(LLVM)$(KCFLAGS)$(GIVEN)" ]; then echo "error: built by LLVM=$(LLVM) KCFLAGS=$(KCFLAGS) GIVEN=$(GIVEN)"; exit 2; fi
+    @if [ "$$LC_ALL" != C ]; then echo "error: the language is $$LC_ALL"; exit 2; fi
+    @if [ -e kernel/edited.c ]; then echo more >> kernel/edited.c; fi
     @if [ -e kernel/broken.c ]; then echo "  CC      kernel/broken.o"; echo "kernel/broken.c:1:1: error: expected a semicolon"; exit 2; fi
     @if [ -e kernel/slow.c ]; then echo $$$$ > $(SLOW); sleep 600; fi
     @echo "  CC      kernel/fork.o"
@@ -72,7 +75,9 @@ def fake(name, text):
     return write(f"bin/{name}", f"#!/bin/sh\n{text}\n", 0o755)
 
 
-ENVIRONMENT = {**os.environ, "KTSTR_CACHE_DIR": cache, "PATH": programs + ":/usr/bin:/bin", "SLOW": os.path.join(place, "slow")}
+# What would build another kernel under the same name, and another language.
+STRAY = {"LLVM": "1", "KCFLAGS": "-O1", "MAKEFLAGS": "-- GIVEN=y", "LC_ALL": "xx_YY"}
+ENVIRONMENT = {**os.environ, **STRAY, "KTSTR_CACHE_DIR": cache, "PATH": programs + ":/usr/bin:/bin", "SLOW": os.path.join(place, "slow")}
 
 
 def build(expected, *arguments, path=None):
@@ -186,6 +191,9 @@ write("tree/kernel/broken.c", "x")
 refused("a source that does not compile", ["expected a semicolon", ".log"], tree)
 require(any("expected a semicolon" in open(os.path.join(LOGS, name)).read() for name in os.listdir(LOGS)), "no log is kept")
 os.unlink(os.path.join(tree, "kernel/broken.c"))
+write("tree/kernel/edited.c", "")
+refused("a tree that is edited while it is built", ["its sources changed meanwhile"], tree)
+os.unlink(os.path.join(tree, "kernel/edited.c"))
 write("tree/names", "-mine")
 refused("a name of its own", ["CONFIG_LOCALVERSION"], tree)
 write("tree/names", "")
@@ -201,6 +209,14 @@ os.unlink(os.path.join(programs, "flex"))
 refused("tools that are missing", ["flex", "pahole", "apt-get install", "dwarves"], tree, path=programs + ":" + only)
 fake("flex", "exit 1")
 fake("pahole", "echo v1.25")
+
+# ---- programs for it are of its sources, not of another version's ------------------------------------------------
+write("tree/Makefile", MAKEFILE.replace("PATCHLEVEL = 1", "PATCHLEVEL = 2"))
+source = subprocess.run([tool, "kernel", "source", release], env=ENVIRONMENT, capture_output=True, text=True)
+require(source.returncode == 3 and "is of 9.2.2-rc1 by now" in source.stderr, f"sources of another version: {source}")
+write("tree/Makefile", MAKEFILE)
+source = subprocess.run([tool, "kernel", "source", release], env=ENVIRONMENT, capture_output=True, text=True)
+require((source.returncode, source.stdout.strip()) == (0, os.path.realpath(tree)), f"its own sources: {source}")
 
 # ---- interrupted, nothing half-made is left ---------------------------------------------------------------
 write("tree/kernel/slow.c", "")

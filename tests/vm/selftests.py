@@ -39,6 +39,38 @@ def verdicts(table):
     return {line.split()[0]: line.split(None, 1)[1].strip() for line in table.splitlines()[1:]}
 
 
+# ---- lists of cases that are none, of a tree that builds no more than a list ----------------------------------------
+SMALL = """all:
+\t@mkdir -p $(OUTPUT)/build/obj/sched_ext $(OUTPUT)/build/obj/libbpf
+\t@gcc -c runner.c -o $(OUTPUT)/build/obj/sched_ext/runner.o
+\t@ar rc $(OUTPUT)/build/obj/libbpf/libbpf.a
+\t@if [ -e edited ]; then echo more >> edited; fi
+"""
+
+
+def small(name, cases, edited=False):
+    root = os.path.join(place.name, "small_" + name)
+    at = os.path.join(root, "tools/testing/selftests/sched_ext")
+    os.makedirs(at)
+    os.mkdir(os.path.join(root, "include"))
+    listed = "".join(case + "\\n" for case in cases)
+    for path, text in ((os.path.join(root, "Makefile"), ""), (os.path.join(at, "Makefile"), SMALL),
+                       (os.path.join(at, "runner.c"), f'#include <stdio.h>\nint main(void) {{ fputs("{listed}", stdout); }}\n')):
+        with open(path, "w") as file:
+            file.write(text)
+    if edited:
+        open(os.path.join(at, "edited"), "w").close()
+    return run("selftests", root, "--list")
+
+
+for name, cases, edited, wanted, words in (("good", ("one", "two"), False, 0, ""), ("none", (), False, 3, "it has no case"),
+                                           ("path", ("one", "../../two"), False, 3, "a case is called '../../two'"),
+                                           ("twice", ("one", "two", "one"), False, 3, "two cases are called one"),
+                                           ("edited", ("one",), True, 3, "its sources changed meanwhile")):
+    code, table, said = small(name, cases, edited)
+    require(code == wanted and words in said, f"a list that is {name}: exit code {code}, expected {wanted}\n{said}")
+    require(table == ("one\ntwo\n" if name == "good" else ""), f"a list that is {name}: {table}")
+
 # ---- a copy of the sources with two cases more: an expectation turned round, a runner that leaves ------------------
 code, source, said = run("kernel", "source", "distro")
 source = source.strip()
@@ -99,6 +131,10 @@ require(code == 0 and verdicts(table) == {"exit": "pass", "minimal": "pass"}, f"
 require("building" not in said, "what was built is built again")
 code, table, said = run("selftests", tree, "--accel", "tcg", "--filter", "nohz_tick")
 require(code == 4, f"only a skipped case: exit code {code}")
+# The same kernel twice is two columns: no verdict stands in another's place.
+code, table, said = run("selftests", tree, "--accel", "tcg", "--filter", "exit", "--kernel", "distro", "--kernel", "distro")
+require(code == 0 and len(table.splitlines()[0].split()) == 3 and table.splitlines()[1].split() == ["exit", "pass", "pass"],
+        f"one kernel twice: exit code {code}\n{table}")
 for arguments, wanted, words in ((("--filter", "no_such_case"), 5, "--list"), (("--topology", "round"), 5, "round"),
                                  (("--kernel", "/no/such/kernel"), 3, "/no/such/kernel")):
     code, table, said = run("selftests", tree, *arguments)

@@ -192,41 +192,6 @@ inline result<void> verify_config(const host::kernel_config& got,
     return {};
 }
 
-/// "7.3.4" of the top Makefile, with what localversion files add.
-inline result<std::string> version_of_tree(const std::filesystem::path& tree) {
-    const auto text = host::detail::read_text(tree / "Makefile");
-    if (!text)
-        return text.error();
-    const auto field = [&](std::string_view name) {
-        for (std::string_view line : host::detail::lines_of(*text))
-            if (line.starts_with(name) && line.substr(name.size()).starts_with(" ="))
-                return std::string(line.substr(
-                    std::min(line.find_first_not_of(' ', name.size() + 2), line.size())));
-        return std::string();
-    };
-    const std::string version = field("VERSION"), patch = field("PATCHLEVEL"),
-                      sub = field("SUBLEVEL");
-    if (version.empty() || patch.empty())
-        return plain_error("find the version of", tree.string(),
-                           "its Makefile has no VERSION and PATCHLEVEL");
-    std::string all =
-        version + '.' + patch + (sub.empty() ? "" : '.' + sub) + field("EXTRAVERSION");
-    std::vector<std::filesystem::path> files;
-    std::error_code failed;
-    for (std::filesystem::directory_iterator at(tree, failed), end; !failed && at != end;
-         at.increment(failed))
-        if (const std::string name = at->path().filename();
-            name.starts_with("localversion") && !name.ends_with('~'))
-            files.push_back(at->path());
-    std::sort(files.begin(), files.end());
-    for (const auto& file : files)
-        if (const auto added = host::detail::read_text(file))
-            for (const char c : *added)
-                if (c != '\n' && c != ' ')
-                    all += c;
-    return all;
-}
-
 /// 124 of "v1.24"; 0: it does not say.
 inline int pahole_number(std::string_view said) {
     const auto text = version_in(said);
@@ -338,6 +303,22 @@ inline result<void> require_clean_tree(const std::filesystem::path& tree) {
     return {};
 }
 
+/// A name for all that a kernel is built from.
+inline result<std::string> content_of(const source_origin& origin) {
+    if (origin.tree.empty())
+        return origin.id;
+    std::vector<std::string> parts;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at(origin.tree, failed), end; !failed && at != end;
+         at.increment(failed))
+        if (const std::string name = at->path().filename();
+            name != ".git" && name != "Documentation")
+            parts.push_back(name);
+    if (failed)
+        return system_error("read", origin.tree.string(), {}, failed.value());
+    return hash_tree(origin.tree, parts);
+}
+
 /// Progress on a terminal: one line that is written anew; elsewhere a line now and then.
 class build_progress {
 public:
@@ -432,30 +413,21 @@ inline result<void> store_build(const std::filesystem::path& out,
     const auto part = obtain_tools_source(in, *origin, say);
     if (!part)
         return part.error();
-    std::string content = origin->id;
     if (!origin->tree.empty()) {
         if (auto clean = detail::require_clean_tree(origin->tree); !clean)
             return clean.error();
         say("reading " + origin->name);
-        std::vector<std::string> parts;
-        std::error_code failed;
-        for (std::filesystem::directory_iterator at(origin->tree, failed), end;
-             !failed && at != end; at.increment(failed))
-            if (const std::string name = at->path().filename();
-                name != ".git" && name != "Documentation")
-                parts.push_back(name);
-        auto hash = hash_tree(origin->tree, parts);
-        if (!hash)
-            return hash.error();
-        content = *std::move(hash);
     }
+    const auto content = detail::content_of(*origin);
+    if (!content)
+        return content.error();
     const auto version = detail::version_of_tree(part->tree);
     if (!version)
         return version.error();
     const std::string text = detail::fragment_text(wanted);
     const std::string suffix = "-ktstr-" + host::content_hash{}
                                                .add("ktstr kernel 1")
-                                               .add(std::string_view{content})
+                                               .add(std::string_view{*content})
                                                .add(std::string_view{text})
                                                .add(std::string_view{*tools})
                                                .hex()
@@ -554,6 +526,8 @@ inline result<void> store_build(const std::filesystem::path& out,
             if (named->substr(0, named->find('\n')) != release)
                 return plain_error("use", what, "it calls itself " + host::one_line(*named),
                                    "set no CONFIG_LOCALVERSION in a fragment");
+            if (auto same = require_unchanged(what, *content, detail::content_of(*origin)); !same)
+                return same;
             host::detail::info_map info{{"release", release},
                                         {"source", "built"},
                                         {"suite", "-"},

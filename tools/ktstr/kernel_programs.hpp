@@ -116,13 +116,45 @@ inline result<void> make_in_tree(const kernel_source& source, std::string_view f
     return run_make(order);
 }
 
+/// Cases are asked for by name, and are folders' names: so each has one of its own, which is no path.
+inline result<void> require_case_names(const std::string& what, std::string_view list) {
+    std::vector<std::string_view> names;
+    for (const auto name : host::detail::lines_of(list))
+        if (!name.empty())
+            names.push_back(name);
+    if (names.empty())
+        return plain_error("use", what, "it has no case");
+    for (const auto name : names)
+        if (name.find('/') != name.npos || name.front() == '.' ||
+            std::any_of(name.begin(), name.end(), [](char c) { return c <= ' ' || c > '~'; }))
+            return plain_error("use", what, "a case is called '" + host::one_line(name) + "'",
+                               "give it a name of letters and digits");
+    std::sort(names.begin(), names.end());
+    if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+        return plain_error("use", what, "two cases are called " + std::string(*twice));
+    return {};
+}
+
 /// Of a build that goes on or failed: it has to outlive the entry's temporary directory.
 inline std::filesystem::path log_of(const host::cache& in, std::string_view name) {
     return in.root() / "logs" / (std::string(name) + ".log");
 }
 
+/// A name for all that the programs are built from; kernels' own headers come out of the BTF.
+inline result<std::string> content_of_tools(const kernel_source& source) {
+    if (!source.id.empty())
+        return source.id;
+    return hash_tree(
+        source.tree,
+        {"Makefile", "tools/arch", "tools/bpf", "tools/build", "tools/include", "tools/lib",
+         "tools/scripts", "tools/sched_ext", "kernel/bpf", "include", "scripts/bpf_doc.py",
+         "scripts/subarch.include", "tools/testing/selftests/lib.mk",
+         "tools/testing/selftests/kselftest.h", "tools/testing/selftests/kselftest_harness.h",
+         std::string(selftests_folder)});
+}
+
 struct program_build {
-    std::string key, clang, what;
+    std::string key, content, clang, what;
     host::cache_entry btf;
     std::filesystem::path log;
 };
@@ -148,20 +180,14 @@ inline result<program_build> plan_programs(const host::cache& in, const kernel_s
     if (!btf)
         return btf.error();
     plan.btf = *std::move(btf);
-    auto content =
-        source.id.empty()
-            ? hash_tree(source.tree,
-                        {"tools/arch", "tools/bpf", "tools/build", "tools/include", "tools/lib",
-                         "tools/scripts", "tools/sched_ext", "kernel/bpf", "include",
-                         "tools/testing/selftests/lib.mk", "tools/testing/selftests/kselftest.h",
-                         std::string(selftests_folder)})
-            : result<std::string>(source.id);
+    auto content = content_of_tools(source);
     if (!content)
         return content.error();
+    plan.content = *std::move(content);
     plan.key = host::content_hash{}
                    .add(rule)
                    .add(folder)
-                   .add(std::string_view{*content})
+                   .add(std::string_view{plan.content})
                    .add(std::string_view{plan.btf.content.id})
                    .add(std::string_view{clang->version})
                    .add(std::string_view{*gcc})
@@ -216,8 +242,12 @@ inline result<program_build> plan_programs(const host::cache& in, const kernel_s
                                             "ask for its cases", link.what);
             if (!listed)
                 return listed.error();
-            if (listed->out.find_first_not_of('\n') == std::string::npos)
-                return plain_error("use", link.what, "it has no case");
+            if (auto listing = detail::require_case_names(link.what, listed->out); !listing)
+                return listing;
+            if (auto same =
+                    require_unchanged(plan->what, plan->content, detail::content_of_tools(source));
+                !same)
+                return same;
             std::filesystem::remove_all(out, ignored);
             std::filesystem::rename(plan->log, directory / "log", ignored);
             if (auto written = host::detail::write_text(directory / "cases", listed->out); !written)
@@ -259,6 +289,10 @@ inline result<program_build> plan_programs(const host::cache& in, const kernel_s
                                                  plan->clang, plan->what, plan->log);
                 !made)
                 return made;
+            if (auto same =
+                    require_unchanged(plan->what, plan->content, detail::content_of_tools(source));
+                !same)
+                return same;
             std::filesystem::rename(out / "build/bin", directory / "bin", failed);
             if (failed)
                 return host::cache_error("store", directory / "bin", failed.value());

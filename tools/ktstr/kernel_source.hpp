@@ -51,6 +51,41 @@ inline bool is_kernel_tree(const std::filesystem::path& tree) {
            std::filesystem::is_directory(tree / "include", ignored);
 }
 
+/// "7.3.4" of the top Makefile, with what localversion files add.
+inline result<std::string> version_of_tree(const std::filesystem::path& tree) {
+    const auto text = host::detail::read_text(tree / "Makefile");
+    if (!text)
+        return text.error();
+    const auto field = [&](std::string_view name) {
+        for (std::string_view line : host::detail::lines_of(*text))
+            if (line.starts_with(name) && line.substr(name.size()).starts_with(" ="))
+                return std::string(line.substr(
+                    std::min(line.find_first_not_of(' ', name.size() + 2), line.size())));
+        return std::string();
+    };
+    const std::string version = field("VERSION"), patch = field("PATCHLEVEL"),
+                      sub = field("SUBLEVEL");
+    if (version.empty() || patch.empty())
+        return plain_error("find the version of", tree.string(),
+                           "its Makefile has no VERSION and PATCHLEVEL");
+    std::string all =
+        version + '.' + patch + (sub.empty() ? "" : '.' + sub) + field("EXTRAVERSION");
+    std::vector<std::filesystem::path> files;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at(tree, failed), end; !failed && at != end;
+         at.increment(failed))
+        if (const std::string name = at->path().filename();
+            name.starts_with("localversion") && !name.ends_with('~'))
+            files.push_back(at->path());
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files)
+        if (const auto added = host::detail::read_text(file))
+            for (const char c : *added)
+                if (c != '\n' && c != ' ')
+                    all += c;
+    return all;
+}
+
 inline std::filesystem::path tarball_in(const std::filesystem::path& package_root) {
     std::error_code failed;
     for (std::filesystem::directory_iterator at(package_root / "usr/src", failed), end;
@@ -114,8 +149,14 @@ inline result<source_origin> fetch_source_package(const host::cache& in, const s
     const std::string version = host::detail::info_value(info, "package-version");
     if (const auto path = host::detail::info_value(info, "source-path"); !path.empty()) {
         std::error_code ignored;
-        if (std::filesystem::is_directory(path, ignored))
+        if (std::filesystem::is_directory(path, ignored)) {
+            const auto now = detail::version_of_tree(path);
+            if (!now)
+                return now.error();
+            if (!of.release.starts_with(*now + "-ktstr-"))
+                return none(path + ", which it was built from, is of " + *now + " by now");
             return source_origin{.name = path, .tree = path};
+        }
         if (!std::filesystem::exists(path, ignored))
             return none("it was built from " + path + ", which is no more");
         auto hash = host::hash_file(path);
@@ -222,18 +263,24 @@ inline result<void> unpack_source(const std::filesystem::path& tarball,
                          .in_use = {entry->in_use, from.in_use}};
 }
 
-/// Names the content of these folders and files of a tree.
+/// Names the content of these folders and files of a tree; one that is not there counts as that.
 [[nodiscard]] inline result<std::string> hash_tree(const std::filesystem::path& tree,
                                                    const std::vector<std::string>& parts) {
     std::vector<std::filesystem::path> files;
     for (const auto& part : parts) {
         std::error_code failed;
-        if (std::filesystem::is_regular_file(tree / part, failed))
-            files.push_back(tree / part);
+        if (!std::filesystem::is_directory(tree / part, failed)) {
+            if (std::filesystem::is_regular_file(tree / part, failed))
+                files.push_back(tree / part);
+            continue;
+        }
         for (std::filesystem::recursive_directory_iterator at(tree / part, failed), end;
              !failed && at != end; at.increment(failed))
             if (std::error_code ignored; at->is_regular_file(ignored))
                 files.push_back(at->path());
+        // Half of them would be the same as another half.
+        if (failed)
+            return system_error("read", (tree / part).string(), {}, failed.value());
     }
     std::sort(files.begin(), files.end());
     host::content_hash hash;
@@ -246,6 +293,17 @@ inline result<void> unpack_source(const std::filesystem::path& tarball,
         hash.add(std::string_view{file.native()}.substr(tree.native().size())).add(*text);
     }
     return hash.hex();
+}
+
+/// Behind a build: what was built while somebody edited the tree is neither of what it was before nor of what it is now.
+[[nodiscard]] inline result<void> require_unchanged(const std::string& what,
+                                                    const std::string& before,
+                                                    const result<std::string>& now) {
+    if (!now)
+        return now.error();
+    if (*now != before)
+        return plain_error("build", what, "its sources changed meanwhile", "run it again");
+    return {};
 }
 
 }  // namespace ktstr::tool

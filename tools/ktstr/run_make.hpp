@@ -40,6 +40,68 @@ struct make_order {
     std::function<void(std::size_t, std::string_view)> progress = {};
 };
 
+/// What the kernel's makefiles read of the environment and would build something else by, which no key in the cache knows:
+/// another compiler, another architecture, another folder, flags, what a make above this one was told.
+inline const std::vector<std::string>& withheld_of_make() {
+    static const std::vector<std::string> names{"MAKEFLAGS",
+                                                "MFLAGS",
+                                                "MAKELEVEL",
+                                                "GNUMAKEFLAGS",
+                                                "MAKEFILES",
+                                                "MAKEOVERRIDES",
+                                                "O",
+                                                "C",
+                                                "M",
+                                                "W",
+                                                "V",
+                                                "LLVM",
+                                                "LLVM_IAS",
+                                                "ARCH",
+                                                "SUBARCH",
+                                                "CROSS_COMPILE",
+                                                "CC",
+                                                "LD",
+                                                "AR",
+                                                "HOSTCC",
+                                                "HOSTLD",
+                                                "HOSTAR",
+                                                "CLANG",
+                                                "LLC",
+                                                "OUTPUT",
+                                                "BPFTOOL",
+                                                "VMLINUX_BTF",
+                                                "CFLAGS",
+                                                "CPPFLAGS",
+                                                "CXXFLAGS",
+                                                "LDFLAGS",
+                                                "LDLIBS",
+                                                "EXTRA_CFLAGS",
+                                                "EXTRA_LDFLAGS",
+                                                "USERCFLAGS",
+                                                "USERLDFLAGS",
+                                                "HOSTCFLAGS",
+                                                "HOSTLDFLAGS",
+                                                "KHDR_INCLUDES",
+                                                "KCFLAGS",
+                                                "KAFLAGS",
+                                                "KCPPFLAGS",
+                                                "KRUSTFLAGS",
+                                                "KCONFIG_CONFIG",
+                                                "KCONFIG_ALLCONFIG",
+                                                "KBUILD_OUTPUT",
+                                                "KBUILD_EXTMOD",
+                                                "KBUILD_EXTRA_SYMBOLS",
+                                                "KBUILD_DEFCONFIG",
+                                                "KBUILD_KCONFIG",
+                                                "LOCALVERSION",
+                                                "INSTALL_MOD_PATH",
+                                                "INSTALL_MOD_DIR",
+                                                "INSTALL_MOD_STRIP",
+                                                "TARGETS",
+                                                "DEBUG"};
+    return names;
+}
+
 namespace detail {
 
 /// "  CC      kernel/fork.o" is "kernel/fork.o"; what is no such line of kbuild's is nothing.
@@ -90,13 +152,22 @@ inline result<void> run_make(const make_order& order) {
     request.arguments = order.arguments;
     request.environment = order.environment;
     request.environment.emplace_back("LC_ALL=C");
+    request.withheld = withheld_of_make();
     request.directory = order.directory;
     request.standard_output = request.standard_error = write_end.get();
     auto started = host::start_child(request);
     if (!started)
         return started.error();
     write_end.reset();
-    const pid_t group = started->pid();  // it leads a session of its own
+    // It leads a session of its own. Whatever ends this, a make that is dead leaves no compilers behind.
+    struct whole_build {
+        pid_t group;
+        bool is_over = false;
+        ~whole_build() {
+            if (!is_over)
+                ::kill(-group, SIGKILL);
+        }
+    } whole{started->pid()};
 
     std::string said, line;
     std::size_t made = 0;
@@ -109,9 +180,8 @@ inline result<void> run_make(const make_order& order) {
             return system_error("wait for", order.program);
         }
         if (watched[1].revents != 0) {
-            ::kill(-group, SIGTERM);
+            ::kill(-whole.group, SIGTERM);
             started->end_within(10'000);
-            ::kill(-group, SIGKILL);  // what the compilers of a killed make still do
             return plain_error("build", order.what, "interrupted");
         }
         std::array<char, 65536> buffer;
@@ -137,6 +207,7 @@ inline result<void> run_make(const make_order& order) {
             said.erase(0, said.size() / 2);
     }
     const int status = shell_status(started->end_within(-1));
+    whole.is_over = true;
     if (status == 0)
         return {};
     return plain_error(

@@ -7,6 +7,7 @@
 #include <ktstr/base/result.hpp>
 #include <ktstr/base/unique_fd.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
@@ -35,7 +36,9 @@ struct child_request {
     int standard_input = -1;               ///< -1: /dev/null
     int standard_output = -1;              ///< -1: /dev/null
     int standard_error = -1;               ///< -1: /dev/null
-    std::vector<std::string> environment;  ///< NAME=value added to this process's own
+    std::vector<std::string> environment;  ///< NAME=value, over this process's own
+    /// Names of this process's own that the child does not get.
+    std::vector<std::string> withheld = {};
     std::vector<int> cpus;                 ///< host CPUs all of it is bound to; empty: any
     std::filesystem::path directory = {};  ///< where it starts; empty: here
     bool own_session = true;               ///< out of reach of the terminal's signals
@@ -128,8 +131,16 @@ private:
     argv.push_back(nullptr);
 
     std::vector<char*> envp;
-    for (char** e = environ; *e != nullptr; ++e)
-        envp.push_back(*e);
+    // A name that stands there twice is read by each program as it likes.
+    for (char** e = environ; *e != nullptr; ++e) {
+        const auto name_of = [](std::string_view text) { return text.substr(0, text.find('=')); };
+        const auto is_of_name = [&](std::string_view other) {
+            return name_of(other) == name_of(*e);
+        };
+        if (std::none_of(request.environment.begin(), request.environment.end(), is_of_name) &&
+            std::none_of(request.withheld.begin(), request.withheld.end(), is_of_name))
+            envp.push_back(*e);
+    }
     for (const auto& e : request.environment)
         envp.push_back(const_cast<char*>(e.c_str()));
     envp.push_back(nullptr);
