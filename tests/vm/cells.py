@@ -80,7 +80,7 @@ expected |= {f"one_is_skipped/{s}/{k}": ("skip", "requirement") for s in schedul
 expected |= {"alone/distro": ("pass", None), "alone/the-copy": ("pass", None), "outside": ("pass", None)}
 wrong += expect.compare(ends, expected)
 require(done.returncode == 1, f"exit code {done.returncode}, expected 1")
-release = os.path.basename(os.path.dirname(kernels[-1])) if kernels else None
+release = os.path.basename(kernels[-1]) if kernels else None
 for name, e in ends.items():
     parts = name.split("/")
     require(e["test"] == parts[0], f"{name}: the test is {e['test']}")
